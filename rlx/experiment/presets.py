@@ -1,7 +1,8 @@
 """What an algorithm means: presets that fill every value an experiment does not give.
 
 A preset is data and shows only what it adds to its parent. A value wrapped in `paper` is the published one
-and carries its source; any other value is ours (the paper has no such setting, or does not state it).
+and carries its source; `Instead` knowingly differs from it; any other value is ours (the paper has no such
+setting, or our sources do not state it).
 Published frame counts are converted to env steps at 4 frames a step and to updates at one update per 4 env
 steps, as those systems ran.
 
@@ -26,6 +27,13 @@ class Paper:
 
     value: Any
     source: str
+
+
+@dataclass(frozen=True)
+class Instead:
+    """A value that knowingly differs from the published one of a parent preset."""
+
+    value: Any
 
 
 def paper(value: Any, source: str) -> Paper:
@@ -244,7 +252,7 @@ RLLIB_DQN = Preset(
     DQN,
     {
         # RLlib's DQN has no centred RMSProp.
-        "training": {"optimizer": "adam", "adam_epsilon": 1e-8},
+        "training": {"optimizer": Instead("adam"), "adam_epsilon": 1e-8},
     },
 )
 
@@ -278,7 +286,7 @@ def preset_values(algorithm: str) -> dict[Path, tuple[Any, str]]:
     found: dict[Path, tuple[Any, str]] = {}
     for preset in lineage(algorithm):
         for path, value in _leaves(preset.values):
-            found[path] = (value.value if isinstance(value, Paper) else value, preset.name)
+            found[path] = (value.value if isinstance(value, (Paper, Instead)) else value, preset.name)
     return found
 
 
@@ -294,8 +302,8 @@ def paper_values(algorithm: str, *, atari: bool = True) -> dict[Path, Paper]:
         for path, value in _leaves(preset.values):
             if isinstance(value, Paper):
                 found[path] = value
-            else:
-                # A value of our own hides the paper's of a parent: it is no longer comparable.
+            elif not isinstance(value, Instead):
+                # A preset with a value of its own has no published one: its parent's is another system's.
                 found.pop(path, None)
         found.update({("stop", key): value for key, value in PUBLISHED_STOP.get(preset.name, {}).items()})
     if atari:

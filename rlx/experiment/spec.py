@@ -282,7 +282,9 @@ class ExperimentSpec(Section):
     `env` and `seeds` may list several; `resolve.runs` makes one run of each pair.
     """
 
-    name: Text = Field(description="Name of the experiment; run directories start with it.")
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
+        description="Name of the experiment; run directories start with it."
+    )
     algorithm: Literal["dqn", "rainbow", "apex_dqn", "rllib/DQN"] = Field(
         description="Preset that fills every value that is not given."
     )

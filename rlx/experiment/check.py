@@ -1,0 +1,217 @@
+"""Combinations of values that cannot work, each with the place to change.
+
+`conflicts` looks at the experiment alone; `machine_problems` at the machine it is to run on, which the caller
+describes, so that the check is the same for a laptop and a cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rlx.experiment.document import Path
+from rlx.experiment.layers import Layers
+from rlx.experiment.problems import Location, Problem
+from rlx.experiment.spec import ExperimentSpec
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Values that exclude each other.
+
+    Attributes:
+        paths: dotted paths of all values involved, the one to change first.
+        message: what is wrong, with the numbers.
+        hint: what to do.
+    """
+
+    paths: tuple[str, ...]
+    message: str
+    hint: str = ""
+
+
+def conflicts(spec: ExperimentSpec, layers: Layers, *, ignore: Sequence[Path] = ()) -> list[Problem]:
+    """List the impossible combinations of an experiment.
+
+    Args:
+        spec: a valid spec.
+        layers: where its values were given.
+        ignore: paths whose values are not the user's; conflicts with them are left out.
+    """
+    found = []
+    for conflict in all_conflicts(spec):
+        paths = [tuple(path.split(".")) for path in conflict.paths]
+        if any(_overlap(path, other) for path in paths for other in ignore):
+            continue
+        found.append(_place(conflict, paths, layers.place))
+    return found
+
+
+def machine_problems(
+    spec: ExperimentSpec,
+    origin: Callable[[str], Location],
+    *,
+    num_cpus: int,
+    has_cuda: bool | None = None,
+) -> list[Problem]:
+    """List what the machine, or cluster, does not have.
+
+    Args:
+        spec: a resolved spec.
+        origin: where the value at a dotted path was given (`Experiment.origin`).
+        num_cpus: cores that there are; `resources.num_cpus` goes before it.
+        has_cuda: whether there is a CUDA device; None if not known.
+    """
+    found: list[Conflict] = []
+    cpus = spec.resources.num_cpus or num_cpus
+    needed = cpus_needed(spec)
+    if needed > cpus:
+        message = f"{_processes(spec)} need {needed:g} CPUs, there are {cpus}"
+        hint = "take fewer, or set resources.num_cpus to share cores"
+        found.append(Conflict(("env_runners.num_env_runners",), message, hint))
+    if has_cuda is False:
+        found += _cuda_conflicts(spec)
+    problems = []
+    for conflict in found:
+        paths = [tuple(path.split(".")) for path in conflict.paths]
+        problems.append(_place(conflict, paths, lambda path: origin(".".join(path))))
+    return problems
+
+
+def cpus_needed(spec: ExperimentSpec) -> float:
+    """Count the cores that a run keeps busy: runners, learners, shards, and a driver that does any of their work."""
+    runners = spec.env_runners.num_env_runners * spec.env_runners.num_cpus_per_env_runner
+    local = 0 in (spec.env_runners.num_env_runners, spec.learners.num_learners, spec.replay.num_shards)
+    return runners + spec.learners.num_learners + spec.replay.num_shards + local
+
+
+def learner_threads(spec: ExperimentSpec, num_cpus: int) -> int:
+    """Return the torch threads of a learner: as given, or the cores that nobody else uses, at least one."""
+    if spec.learners.num_torch_threads is not None:
+        return spec.learners.num_torch_threads
+    learners = max(1, spec.learners.num_learners)
+    cpus = spec.resources.num_cpus or num_cpus
+    others = cpus_needed(spec) - learners
+    return max(1, int((cpus - others) // learners))
+
+
+def all_conflicts(spec: ExperimentSpec) -> Iterator[Conflict]:
+    """Yield every impossible combination of a spec."""
+    for part in (_stop, _lists, _replay, _learning, _exploring, _processes_conflicts, _rllib):
+        yield from part(spec)
+
+
+def _stop(spec: ExperimentSpec) -> Iterator[Conflict]:
+    if all(value is None for value in spec.stop.model_dump().values()):
+        yield Conflict(("stop",), "no condition is given", "e.g. stop: {env_steps: 1000000}")
+
+
+def _lists(spec: ExperimentSpec) -> Iterator[Conflict]:
+    for path, values in (("env", spec.envs), ("seeds", spec.seeds)):
+        twice = sorted({str(value) for value in values if values.count(value) > 1})  # type: ignore[operator]
+        if twice:
+            yield Conflict((path,), f"given twice: {', '.join(twice)}")
+
+
+def _replay(spec: ExperimentSpec) -> Iterator[Conflict]:
+    capacity, start = spec.replay.capacity, spec.training.learning_starts_env_steps
+    if capacity < start:
+        message = f"{capacity} env steps are fewer than learning_starts_env_steps, {start}: learning never starts"
+        yield Conflict(("replay.capacity", "training.learning_starts_env_steps"), message)
+    if capacity < spec.training.batch_size:
+        message = f"{capacity} env steps are fewer than one batch of {spec.training.batch_size}"
+        yield Conflict(("replay.capacity", "training.batch_size"), message)
+    lanes = max(1, spec.env_runners.num_env_runners) * spec.env_runners.num_envs_per_env_runner
+    window = spec.training.n_step + (spec.environment.frame_stack or 1)
+    if capacity // lanes < window:
+        message = f"{capacity} env steps over {lanes} environments leave {capacity // lanes} each, a window needs {window}"
+        paths = ("replay.capacity", "env_runners.num_env_runners", "env_runners.num_envs_per_env_runner")
+        yield Conflict((*paths, "training.n_step", "environment.frame_stack"), message)
+
+
+def _learning(spec: ExperimentSpec) -> Iterator[Conflict]:
+    training, learners = spec.training, spec.learners
+    if training.distributional and training.v_min >= training.v_max:
+        message = f"{training.v_min:g} is not below v_max, {training.v_max:g}"
+        yield Conflict(("training.v_min", "training.v_max", "training.distributional"), message)
+    if learners.num_learners > 1 and training.batch_size % learners.num_learners:
+        message = f"{training.batch_size} samples do not divide into {learners.num_learners} learners"
+        yield Conflict(("training.batch_size", "learners.num_learners"), message)
+    if training.update_mode == "cuda_graph" and learners.device == "cpu":
+        message = "cuda_graph needs a CUDA device, learners.device is cpu"
+        yield Conflict(("training.update_mode", "learners.device"), message)
+    if learners.num_gpus_per_learner and learners.device == "cpu":
+        message = f"{learners.num_gpus_per_learner:g} GPUs are reserved for learners that compute on the cpu"
+        yield Conflict(("learners.num_gpus_per_learner", "learners.device"), message)
+    if spec.rl_module.torso == "mlp" and not spec.rl_module.hidden_sizes and not spec.rl_module.head_hidden_size:
+        message = "an mlp without hidden layers and without head_hidden_size is linear"
+        yield Conflict(("rl_module.hidden_sizes", "rl_module.head_hidden_size", "rl_module.torso"), message)
+
+
+def _exploring(spec: ExperimentSpec) -> Iterator[Conflict]:
+    if spec.exploration.kind == "none" and not spec.training.noisy:
+        message = "nothing explores: kind is none and training.noisy is false"
+        yield Conflict(("exploration.kind", "training.noisy"), message, "set exploration.kind to linear")
+
+
+def _processes_conflicts(spec: ExperimentSpec) -> Iterator[Conflict]:
+    runners, shards = spec.env_runners.num_env_runners, spec.replay.num_shards
+    if shards > max(1, runners):
+        message = f"{shards} shards, but {max(1, runners)} runners: a shard would get no data"
+        yield Conflict(("replay.num_shards", "env_runners.num_env_runners"), message)
+    if spec.debugging.deterministic and (runners or shards or spec.learners.num_learners):
+        message = "a deterministic run is local: num_env_runners, num_shards and num_learners must be 0"
+        paths = ("debugging.deterministic", "env_runners.num_env_runners", "replay.num_shards")
+        yield Conflict((*paths, "learners.num_learners"), message)
+
+
+def _rllib(spec: ExperimentSpec) -> Iterator[Conflict]:
+    if spec.algorithm != "rllib/DQN":
+        return
+    unsupported = {
+        "training.optimizer": (spec.training.optimizer, "adam"),
+        "training.update_mode": (spec.training.update_mode, "eager"),
+        "training.precision": (spec.training.precision, "f32"),
+        "replay.num_shards": (spec.replay.num_shards, 0),
+        "replay.initial_priority": (spec.replay.initial_priority, "max"),
+        "env_runners.precision": (spec.env_runners.precision, "f32"),
+    }
+    for path, (ours, only) in unsupported.items():
+        if ours != only:
+            yield Conflict((path, "algorithm"), f"RLlib's DQN has only {only}, not {ours}")
+    if spec.plugins:
+        yield Conflict(("plugins", "algorithm"), "RLlib's DQN takes no plugins")
+    if spec.exploration.kind in ("ladder", "none"):
+        message = f"RLlib's DQN has no {spec.exploration.kind}"
+        yield Conflict(("exploration.kind", "algorithm"), message, "set it to linear or constant")
+
+
+def _cuda_conflicts(spec: ExperimentSpec) -> Iterator[Conflict]:
+    if spec.training.update_mode == "cuda_graph":
+        yield Conflict(("training.update_mode",), "cuda_graph needs a CUDA device, there is none", "set it to eager")
+    if spec.learners.num_gpus_per_learner:
+        message = f"{spec.learners.num_gpus_per_learner:g} GPUs per learner, there are none"
+        yield Conflict(("learners.num_gpus_per_learner",), message, "set it to 0")
+    for section, device in (("learners", spec.learners.device), ("env_runners", spec.env_runners.device)):
+        if device.startswith("cuda"):
+            yield Conflict((f"{section}.device",), f"there is no CUDA device for {device!r}", "set it to cpu or auto")
+
+
+def _processes(spec: ExperimentSpec) -> str:
+    parts = {"runners": spec.env_runners.num_env_runners, "learners": spec.learners.num_learners}
+    parts["shards"] = spec.replay.num_shards
+    named = [f"{count} {name if count > 1 else name[:-1]}" for name, count in parts.items() if count]
+    return ", ".join([*named, "the driver"] if 0 in parts.values() else named)
+
+
+def _overlap(path: Path, other: Path) -> bool:
+    shared = min(len(path), len(other))
+    return path[:shared] == other[:shared]
+
+
+def _place(conflict: Conflict, paths: Sequence[Path], where: Callable[[Path], Location]) -> Problem:
+    """Point at the first value that the user gave; at the first one if all are presets."""
+    given = [path for path in paths if not str(where(path)).startswith(("preset ", "default"))]
+    # A path that is not given is placed at what surrounds it: keep to values with a place of their own.
+    path = given[0] if given else paths[0]
+    return Problem(where(path), ".".join(path), conflict.message, conflict.hint)
