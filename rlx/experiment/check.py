@@ -116,7 +116,9 @@ def _lists(spec: ExperimentSpec) -> Iterator[Conflict]:
 def _replay(spec: ExperimentSpec) -> Iterator[Conflict]:
     capacity, start = spec.replay.capacity, spec.training.learning_starts_env_steps
     if capacity < start:
-        message = f"{capacity} env steps are fewer than learning_starts_env_steps, {start}: learning never starts"
+        message = (
+            f"{capacity} env steps are fewer than learning_starts_env_steps, {start}: learning never starts"
+        )
         yield Conflict(("replay.capacity", "training.learning_starts_env_steps"), message)
     if capacity < spec.training.batch_size:
         message = f"{capacity} env steps are fewer than one batch of {spec.training.batch_size}"
@@ -143,7 +145,11 @@ def _learning(spec: ExperimentSpec) -> Iterator[Conflict]:
     if learners.num_gpus_per_learner and learners.device == "cpu":
         message = f"{learners.num_gpus_per_learner:g} GPUs are reserved for learners that compute on the cpu"
         yield Conflict(("learners.num_gpus_per_learner", "learners.device"), message)
-    if spec.rl_module.torso == "mlp" and not spec.rl_module.hidden_sizes and not spec.rl_module.head_hidden_size:
+    if (
+        spec.rl_module.torso == "mlp"
+        and not spec.rl_module.hidden_sizes
+        and not spec.rl_module.head_hidden_size
+    ):
         message = "an mlp without hidden layers and without head_hidden_size is linear"
         yield Conflict(("rl_module.hidden_sizes", "rl_module.head_hidden_size", "rl_module.torso"), message)
 
@@ -188,13 +194,17 @@ def _rllib(spec: ExperimentSpec) -> Iterator[Conflict]:
 
 def _cuda_conflicts(spec: ExperimentSpec) -> Iterator[Conflict]:
     if spec.training.update_mode == "cuda_graph":
-        yield Conflict(("training.update_mode",), "cuda_graph needs a CUDA device, there is none", "set it to eager")
+        yield Conflict(
+            ("training.update_mode",), "cuda_graph needs a CUDA device, there is none", "set it to eager"
+        )
     if spec.learners.num_gpus_per_learner:
         message = f"{spec.learners.num_gpus_per_learner:g} GPUs per learner, there are none"
         yield Conflict(("learners.num_gpus_per_learner",), message, "set it to 0")
     for section, device in (("learners", spec.learners.device), ("env_runners", spec.env_runners.device)):
         if device.startswith("cuda"):
-            yield Conflict((f"{section}.device",), f"there is no CUDA device for {device!r}", "set it to cpu or auto")
+            yield Conflict(
+                (f"{section}.device",), f"there is no CUDA device for {device!r}", "set it to cpu or auto"
+            )
 
 
 def _processes(spec: ExperimentSpec) -> str:

@@ -29,7 +29,9 @@ _FLOAT = re.compile(
 
 _STRING_TAG = "tag:yaml.org,2002:str"
 _PLAIN_TAG = "plain"
-_SCALAR_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null")} | {_PLAIN_TAG}
+_SCALAR_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null")} | {
+    _PLAIN_TAG
+}
 _COLLECTION_TAGS = {"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 
 # More values than any experiment has; aliases of aliases can multiply without end.
@@ -146,7 +148,9 @@ def _code(character: Any) -> int:
 
 def _syntax_problem(error: yaml.MarkedYAMLError, source: str, option: bool) -> Problem:
     mark = error.problem_mark or error.context_mark
-    location = Location(source) if option or mark is None else Location(source, mark.line + 1, mark.column + 1)
+    location = (
+        Location(source) if option or mark is None else Location(source, mark.line + 1, mark.column + 1)
+    )
     problem = error.problem or error.context or "not YAML"
     if "'\\t'" in problem:
         return Problem(location, "", "a tab; YAML is indented with spaces")

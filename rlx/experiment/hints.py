@@ -57,7 +57,18 @@ _ELSEWHERE: dict[str, str] = {
     "training_ratio": "replay.samples_per_env_step",
 }
 
-_UNITS = ("env_steps", "env_frames", "updates", "samples", "seconds", "bytes", "steps", "frames", "minutes", "hours")
+_UNITS = (
+    "env_steps",
+    "env_frames",
+    "updates",
+    "samples",
+    "seconds",
+    "bytes",
+    "steps",
+    "frames",
+    "minutes",
+    "hours",
+)
 
 
 @cache

@@ -93,4 +93,6 @@ def _read(file: pathlib.Path) -> str:
         place = Location(str(file), line, column)
         raise ExperimentError([Problem(place, "", "not UTF-8 text")]) from None
     except OSError as error:
-        raise ExperimentError([Problem(Location(str(file)), "", f"cannot be read: {error.strerror}")]) from None
+        raise ExperimentError(
+            [Problem(Location(str(file)), "", f"cannot be read: {error.strerror}")]
+        ) from None

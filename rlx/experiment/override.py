@@ -76,7 +76,8 @@ def _value(text: str, source: str, dotted: str) -> Document:
         return parse_yaml(text, source, option=True)
     except ExperimentError as error:
         raise ExperimentError(
-            Problem(p.location, f"{dotted}.{p.path}" if p.path else "", p.message, p.hint) for p in error.problems
+            Problem(p.location, f"{dotted}.{p.path}" if p.path else "", p.message, p.hint)
+            for p in error.problems
         ) from None
 
 

@@ -6,7 +6,7 @@ setting, or our sources do not state it).
 Published frame counts are converted to env steps at 4 frames a step and to updates at one update per 4 env
 steps, as those systems ran.
 
-Source: [DQN], [RAINBOW], [APEX] as listed with each value; [DQNZOO] where the paper leaves a value open.
+Source: [DQN2015], [Rainbow], [ApeX] as listed with each value; [DQNZoo] where the paper leaves a value open.
 """
 
 from __future__ import annotations
@@ -54,20 +54,20 @@ class Preset:
 # The published protocol and length of training. They are compared with an experiment, but not filled in:
 # an environment id keeps its own meaning, and every experiment says itself when it stops.
 PUBLISHED_PROTOCOL: Mapping[str, Any] = {
-    "noop_max": paper(30, "[DQN] Methods, evaluation procedure; [DQNZOO]"),
-    "sticky_action_probability": paper(0.0, "[DQN] Methods (deterministic emulator)"),
-    "life_loss_terminates": paper(True, "[DQN] Methods, training details"),
-    "max_episode_frames": paper(108_000, "[DQNZOO] (30 minutes)"),
-    "full_action_space": paper(False, "[DQN] Methods (the legal actions of the game)"),
-    "frame_skip": paper(4, "[DQN] Methods, training details"),
-    "frame_stack": paper(4, "[DQN] Methods, preprocessing"),
-    "frame_size": paper(84, "[DQN] Methods, preprocessing"),
-    "grayscale": paper(True, "[DQN] Methods, preprocessing"),
+    "noop_max": paper(30, "[DQN2015] Methods, evaluation procedure; [DQNZoo]"),
+    "sticky_action_probability": paper(0.0, "[DQN2015] Methods (deterministic emulator)"),
+    "life_loss_terminates": paper(True, "[DQN2015] Methods, training details"),
+    "max_episode_frames": paper(108_000, "[DQNZoo] (30 minutes)"),
+    "full_action_space": paper(False, "[DQN2015] Methods (the legal actions of the game)"),
+    "frame_skip": paper(4, "[DQN2015] Methods, training details"),
+    "frame_stack": paper(4, "[DQN2015] Methods, preprocessing"),
+    "frame_size": paper(84, "[DQN2015] Methods, preprocessing"),
+    "grayscale": paper(True, "[DQN2015] Methods, preprocessing"),
 }
 PUBLISHED_STOP: Mapping[str, Mapping[str, Any]] = {
-    "dqn": {"env_frames": paper(50_000_000, "[DQN] Methods, training details (200M in later work)")},
-    "rainbow": {"env_frames": paper(200_000_000, "[RAINBOW] section 4")},
-    "apex_dqn": {"env_frames": paper(22_800_000_000, "[APEX] table 1")},
+    "dqn": {"env_frames": paper(50_000_000, "[DQN2015] Methods, training details (200M in later work)")},
+    "rainbow": {"env_frames": paper(200_000_000, "[Rainbow] section 4")},
+    "apex_dqn": {"env_frames": paper(22_800_000_000, "[ApeX] table 1")},
 }
 
 DQN = Preset(
@@ -76,25 +76,27 @@ DQN = Preset(
     None,
     {
         "env_runners": {
-            "num_env_runners": paper(0, "[DQN] Methods (acting and learning alternate)"),
-            "num_envs_per_env_runner": paper(1, "[DQN] algorithm 1"),
-            "rollout_length_env_steps": paper(4, "[DQN] Extended Data Table 1 (update frequency)"),
-            "weights_pull_period_env_steps": paper(4, "[DQN] algorithm 1 (acts with the newest weights)"),
+            "num_env_runners": paper(0, "[DQN2015] Methods (acting and learning alternate)"),
+            "num_envs_per_env_runner": paper(1, "[DQN2015] algorithm 1"),
+            "rollout_length_env_steps": paper(4, "[DQN2015] Extended Data Table 1 (update frequency)"),
+            "weights_pull_period_env_steps": paper(4, "[DQN2015] algorithm 1 (acts with the newest weights)"),
         },
         "exploration": {
-            "kind": paper("linear", "[DQN] Methods, training details"),
+            "kind": paper("linear", "[DQN2015] Methods, training details"),
             # The ladder's values, so that `kind: ladder` alone switches it on.
             "epsilon": 0.4,
             "alpha": 7.0,
-            "initial": paper(1.0, "[DQN] Extended Data Table 1"),
-            "final": paper(0.1, "[DQN] Extended Data Table 1"),
-            # 4M frames; the paper's "1M frames" counts agent steps, see [DQNZOO].
-            "decay_env_steps": paper(4_000_000 // FRAMES_PER_STEP, "[DQN] Extended Data Table 1; [DQNZOO]"),
+            "initial": paper(1.0, "[DQN2015] Extended Data Table 1"),
+            "final": paper(0.1, "[DQN2015] Extended Data Table 1"),
+            # 4M frames; the paper's "1M frames" counts agent steps, see [DQNZoo].
+            "decay_env_steps": paper(
+                4_000_000 // FRAMES_PER_STEP, "[DQN2015] Extended Data Table 1; [DQNZoo]"
+            ),
         },
         "replay": {
-            "capacity": paper(1_000_000, "[DQN] Extended Data Table 1"),
+            "capacity": paper(1_000_000, "[DQN2015] Extended Data Table 1"),
             "num_shards": 0,
-            "prioritized": paper(False, "[DQN] algorithm 1"),
+            "prioritized": paper(False, "[DQN2015] algorithm 1"),
             # Proportional prioritisation, for `prioritized: true`: [PER] table 3.
             "priority_exponent": 0.6,
             "importance_exponent": 0.4,
@@ -102,50 +104,54 @@ DQN = Preset(
             "importance_anneal_env_steps": 200_000_000 // FRAMES_PER_STEP,
             "initial_priority": "max",
             "priority_epsilon": 1e-6,
-            "samples_per_env_step": paper(32 / STEPS_PER_UPDATE, "[DQN] Extended Data Table 1 (32 per 4 steps)"),
+            "samples_per_env_step": paper(
+                32 / STEPS_PER_UPDATE, "[DQN2015] Extended Data Table 1 (32 per 4 steps)"
+            ),
         },
         "training": {
-            "lr": paper(2.5e-4, "[DQN] Extended Data Table 1"),
-            "gamma": paper(0.99, "[DQN] Extended Data Table 1"),
-            "n_step": paper(1, "[DQN] algorithm 1"),
-            "batch_size": paper(32, "[DQN] Extended Data Table 1"),
-            "learning_starts_env_steps": paper(50_000, "[DQN] Extended Data Table 1"),
-            # 40k frames = 10,000 env steps, in updates. The paper's table says 10,000 updates, see [DQNZOO].
+            "lr": paper(2.5e-4, "[DQN2015] Extended Data Table 1"),
+            "gamma": paper(0.99, "[DQN2015] Extended Data Table 1"),
+            "n_step": paper(1, "[DQN2015] algorithm 1"),
+            "batch_size": paper(32, "[DQN2015] Extended Data Table 1"),
+            "learning_starts_env_steps": paper(50_000, "[DQN2015] Extended Data Table 1"),
+            # 40k frames = 10,000 env steps, in updates. The paper's table says 10,000 updates, see [DQNZoo].
             "target_update_period_updates": paper(
-                40_000 // FRAMES_PER_STEP // STEPS_PER_UPDATE, "[DQN] Extended Data Table 1; [DQNZOO]"
+                40_000 // FRAMES_PER_STEP // STEPS_PER_UPDATE, "[DQN2015] Extended Data Table 1; [DQNZoo]"
             ),
-            "double": paper(False, "[DQN] algorithm 1"),
-            "dueling": paper(False, "[DQN] Methods, model architecture"),
-            "distributional": paper(False, "[DQN] algorithm 1"),
-            # The switches' own papers, for when they are switched on: [C51] section 5, [NOISY] section 3.2.
+            "double": paper(False, "[DQN2015] algorithm 1"),
+            "dueling": paper(False, "[DQN2015] Methods, model architecture"),
+            "distributional": paper(False, "[DQN2015] algorithm 1"),
+            # The switches' own papers, for when they are switched on: [C51] section 5, [NoisyNets] section 3.2.
             "num_atoms": 51,
             "v_min": -10.0,
             "v_max": 10.0,
-            "noisy": paper(False, "[DQN] algorithm 1"),
+            "noisy": paper(False, "[DQN2015] algorithm 1"),
             "noisy_sigma0": 0.5,
-            "optimizer": paper("rmsprop_centered", "[DQN] Methods, training details"),
+            "optimizer": paper("rmsprop_centered", "[DQN2015] Methods, training details"),
             "adam_epsilon": 1.5e-4,
-            "rmsprop_decay": paper(0.95, "[DQN] Extended Data Table 1"),
+            "rmsprop_decay": paper(0.95, "[DQN2015] Extended Data Table 1"),
             # The paper sums the loss over the 32 samples with epsilon 0.01. We take the mean: gradients shrink
             # by 32, their squares by 32 ** 2, and with them epsilon, so that the step is the same one.
-            "rmsprop_epsilon": paper(0.01 / 32**2, "[DQN] Extended Data Table 1, for a mean loss; [DQNZOO]"),
-            "grad_clip_norm": paper(None, "[DQN] Methods, training details"),
-            "loss": paper("huber", "[DQN] Methods, training details (error clipped to [-1, 1])"),
-            "reward_clip": paper(1.0, "[DQN] Methods, training details"),
+            "rmsprop_epsilon": paper(
+                0.01 / 32**2, "[DQN2015] Extended Data Table 1, for a mean loss; [DQNZoo]"
+            ),
+            "grad_clip_norm": paper(None, "[DQN2015] Methods, training details"),
+            "loss": paper("huber", "[DQN2015] Methods, training details (error clipped to [-1, 1])"),
+            "reward_clip": paper(1.0, "[DQN2015] Methods, training details"),
             "precision": "f32",
             "update_mode": "eager",
         },
         "rl_module": {
-            "torso": paper("nature", "[DQN] Methods, model architecture"),
+            "torso": paper("nature", "[DQN2015] Methods, model architecture"),
             "hidden_sizes": [256, 256],
-            "head_hidden_size": paper(512, "[DQN] Methods, model architecture"),
-            "activation": paper("relu", "[DQN] Methods, model architecture"),
+            "head_hidden_size": paper(512, "[DQN2015] Methods, model architecture"),
+            "activation": paper("relu", "[DQN2015] Methods, model architecture"),
         },
         "learners": {"num_learners": 0, "num_gpus_per_learner": 0.0, "prefetch_batches": 0},
         "evaluation": {
-            "interval_env_steps": paper(1_000_000 // FRAMES_PER_STEP, "[DQNZOO] (1M frames)"),
-            "episodes": paper(30, "[DQN] Methods, evaluation procedure"),
-            "epsilon": paper(0.05, "[DQN] Methods, evaluation procedure"),
+            "interval_env_steps": paper(1_000_000 // FRAMES_PER_STEP, "[DQNZoo] (1M frames)"),
+            "episodes": paper(30, "[DQN2015] Methods, evaluation procedure"),
+            "epsilon": paper(0.05, "[DQN2015] Methods, evaluation procedure"),
             "num_envs": 8,
         },
     },
@@ -157,41 +163,41 @@ RAINBOW = Preset(
     DQN,
     {
         "exploration": {
-            "kind": paper("none", "[RAINBOW] table 1 (epsilon 0 with noisy nets)"),
+            "kind": paper("none", "[Rainbow] table 1 (epsilon 0 with noisy nets)"),
             # For the ablation `noisy: false` with `kind: linear`: 250k frames.
-            "final": paper(0.01, "[RAINBOW] section 4"),
-            "decay_env_steps": paper(250_000 // FRAMES_PER_STEP, "[RAINBOW] section 4"),
+            "final": paper(0.01, "[Rainbow] section 4"),
+            "decay_env_steps": paper(250_000 // FRAMES_PER_STEP, "[Rainbow] section 4"),
         },
         "replay": {
-            "prioritized": paper(True, "[RAINBOW] section 3"),
-            "priority_exponent": paper(0.5, "[RAINBOW] table 1"),
-            "importance_exponent": paper(0.4, "[RAINBOW] table 1"),
-            "importance_exponent_final": paper(1.0, "[RAINBOW] table 1"),
+            "prioritized": paper(True, "[Rainbow] section 3"),
+            "priority_exponent": paper(0.5, "[Rainbow] table 1"),
+            "importance_exponent": paper(0.4, "[Rainbow] table 1"),
+            "importance_exponent_final": paper(1.0, "[Rainbow] table 1"),
             "importance_anneal_env_steps": paper(
-                200_000_000 // FRAMES_PER_STEP, "[RAINBOW] table 1 (over training)"
+                200_000_000 // FRAMES_PER_STEP, "[Rainbow] table 1 (over training)"
             ),
-            "initial_priority": paper("max", "[RAINBOW] section 3"),
+            "initial_priority": paper("max", "[Rainbow] section 3"),
         },
         "training": {
-            "lr": paper(2.5e-4 / 4, "[RAINBOW] table 1"),
-            "n_step": paper(3, "[RAINBOW] table 1"),
-            "learning_starts_env_steps": paper(80_000 // FRAMES_PER_STEP, "[RAINBOW] table 1 (80k frames)"),
+            "lr": paper(2.5e-4 / 4, "[Rainbow] table 1"),
+            "n_step": paper(3, "[Rainbow] table 1"),
+            "learning_starts_env_steps": paper(80_000 // FRAMES_PER_STEP, "[Rainbow] table 1 (80k frames)"),
             "target_update_period_updates": paper(
-                32_000 // FRAMES_PER_STEP // STEPS_PER_UPDATE, "[RAINBOW] table 1 (32k frames)"
+                32_000 // FRAMES_PER_STEP // STEPS_PER_UPDATE, "[Rainbow] table 1 (32k frames)"
             ),
-            "double": paper(True, "[RAINBOW] section 3"),
-            "dueling": paper(True, "[RAINBOW] section 3"),
-            "distributional": paper(True, "[RAINBOW] section 3"),
-            "num_atoms": paper(51, "[RAINBOW] table 1"),
-            "v_min": paper(-10.0, "[RAINBOW] table 1"),
-            "v_max": paper(10.0, "[RAINBOW] table 1"),
-            "noisy": paper(True, "[RAINBOW] section 3"),
-            "noisy_sigma0": paper(0.5, "[RAINBOW] table 1"),
-            "optimizer": paper("adam", "[RAINBOW] table 1"),
-            "adam_epsilon": paper(1.5e-4, "[RAINBOW] table 1"),
-            "grad_clip_norm": paper(10.0, "[DQNZOO]"),
+            "double": paper(True, "[Rainbow] section 3"),
+            "dueling": paper(True, "[Rainbow] section 3"),
+            "distributional": paper(True, "[Rainbow] section 3"),
+            "num_atoms": paper(51, "[Rainbow] table 1"),
+            "v_min": paper(-10.0, "[Rainbow] table 1"),
+            "v_max": paper(10.0, "[Rainbow] table 1"),
+            "noisy": paper(True, "[Rainbow] section 3"),
+            "noisy_sigma0": paper(0.5, "[Rainbow] table 1"),
+            "optimizer": paper("adam", "[Rainbow] table 1"),
+            "adam_epsilon": paper(1.5e-4, "[Rainbow] table 1"),
+            "grad_clip_norm": paper(10.0, "[DQNZoo]"),
         },
-        "evaluation": {"epsilon": paper(0.0, "[DQNZOO]")},
+        "evaluation": {"epsilon": paper(0.0, "[DQNZoo]")},
     },
 )
 
@@ -201,44 +207,44 @@ APEX_DQN = Preset(
     DQN,
     {
         "env_runners": {
-            "num_env_runners": paper(360, "[APEX] section 4.1"),
-            "rollout_length_env_steps": paper(50, "[APEX] appendix D (one source)"),
+            "num_env_runners": paper(360, "[ApeX] section 4.1"),
+            "rollout_length_env_steps": paper(50, "[ApeX] appendix D (one source)"),
             # 400 frames of the actor's one environment.
-            "weights_pull_period_env_steps": paper(400 // FRAMES_PER_STEP, "[APEX] section 4.1"),
+            "weights_pull_period_env_steps": paper(400 // FRAMES_PER_STEP, "[ApeX] section 4.1"),
             "max_requests_in_flight": 2,
         },
         "exploration": {
-            "kind": paper("ladder", "[APEX] section 4.1"),
-            "epsilon": paper(0.4, "[APEX] section 4.1"),
-            "alpha": paper(7.0, "[APEX] section 4.1"),
+            "kind": paper("ladder", "[ApeX] section 4.1"),
+            "epsilon": paper(0.4, "[ApeX] section 4.1"),
+            "alpha": paper(7.0, "[ApeX] section 4.1"),
         },
         "replay": {
-            "capacity": paper(2_000_000, "[APEX] section 4.1 (a soft limit there)"),
+            "capacity": paper(2_000_000, "[ApeX] section 4.1 (a soft limit there)"),
             "num_shards": 1,
-            "prioritized": paper(True, "[APEX] section 3"),
-            "priority_exponent": paper(0.6, "[APEX] section 4.1"),
-            "importance_exponent": paper(0.4, "[APEX] section 4.1"),
-            "importance_exponent_final": paper(0.4, "[APEX] section 4.1 (constant)"),
-            "initial_priority": paper("td_error", "[APEX] section 3"),
+            "prioritized": paper(True, "[ApeX] section 3"),
+            "priority_exponent": paper(0.6, "[ApeX] section 4.1"),
+            "importance_exponent": paper(0.4, "[ApeX] section 4.1"),
+            "importance_exponent_final": paper(0.4, "[ApeX] section 4.1 (constant)"),
+            "initial_priority": paper("td_error", "[ApeX] section 3"),
             # The paper's learner runs free. What its machines made of that is 1.3 replays of each step; holding
             # to it makes a result independent of the speed of the machine. `null` runs free, as the paper did.
             "samples_per_env_step": paper(1.3, "[R2D2] section 2.3 (measured; Ape-X itself runs free)"),
         },
         "training": {
-            "lr": paper(2.5e-4 / 4, "[APEX] appendix D"),
-            "n_step": paper(3, "[APEX] section 4.1"),
-            "batch_size": paper(512, "[APEX] section 4.1"),
-            "learning_starts_env_steps": paper(50_000, "[APEX] section 4.1"),
-            "target_update_period_updates": paper(2_500, "[APEX] appendix D"),
-            "double": paper(True, "[APEX] section 3.1"),
-            "dueling": paper(True, "[APEX] section 3.1"),
-            "rmsprop_epsilon": paper(1.5e-7, "[APEX] appendix D"),
-            "grad_clip_norm": paper(40.0, "[APEX] appendix D"),
-            "loss": paper("squared", "[APEX] section 3.1"),
+            "lr": paper(2.5e-4 / 4, "[ApeX] appendix D"),
+            "n_step": paper(3, "[ApeX] section 4.1"),
+            "batch_size": paper(512, "[ApeX] section 4.1"),
+            "learning_starts_env_steps": paper(50_000, "[ApeX] section 4.1"),
+            "target_update_period_updates": paper(2_500, "[ApeX] appendix D"),
+            "double": paper(True, "[ApeX] section 3.1"),
+            "dueling": paper(True, "[ApeX] section 3.1"),
+            "rmsprop_epsilon": paper(1.5e-7, "[ApeX] appendix D"),
+            "grad_clip_norm": paper(40.0, "[ApeX] appendix D"),
+            "loss": paper("squared", "[ApeX] section 3.1"),
         },
         "learners": {
-            "num_learners": paper(1, "[APEX] section 4.1"),
-            "num_gpus_per_learner": paper(1.0, "[APEX] section 4.1"),
+            "num_learners": paper(1, "[ApeX] section 4.1"),
+            "num_gpus_per_learner": paper(1.0, "[ApeX] section 4.1"),
             "prefetch_batches": 4,
         },
         # The protocol of the paper's evaluation is not in our sources; these are greedy, as Rainbow's.

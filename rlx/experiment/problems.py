@@ -65,6 +65,8 @@ class ExperimentError(Exception):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems: tuple[Problem, ...] = tuple(
-            sorted(dict.fromkeys(problems), key=lambda p: (p.location.line == 0, p.location, p.path, p.message))
+            sorted(
+                dict.fromkeys(problems), key=lambda p: (p.location.line == 0, p.location, p.path, p.message)
+            )
         )
         super().__init__("\n".join(str(problem) for problem in self.problems))

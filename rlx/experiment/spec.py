@@ -33,9 +33,7 @@ Text = Annotated[str, Field(min_length=1)]
 class Section(BaseModel):
     """One section of the YAML: no unknown keys, no silent conversions, unchangeable."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class Stop(Section):
@@ -61,7 +59,9 @@ class Environment(Section):
     max_episode_frames: Positive | None = Field(
         None, description="Emulator frames after which an episode is truncated."
     )
-    full_action_space: bool | None = Field(None, description="All 18 Atari actions instead of the game's own.")
+    full_action_space: bool | None = Field(
+        None, description="All 18 Atari actions instead of the game's own."
+    )
     frame_skip: Positive | None = Field(None, description="Emulator frames per env step (action repeat).")
     frame_stack: Positive | None = Field(None, description="Newest frames that make one observation.")
     frame_size: Positive | None = Field(None, description="Side of the square frame, in pixels.")
@@ -75,7 +75,9 @@ class EnvRunners(Section):
     """The actors: how many, how large, how often they talk to the rest."""
 
     num_env_runners: Count = Field(description="Runner processes; 0 runs one inside the driver.")
-    num_envs_per_env_runner: Positive = Field(description="Environments (lanes) stepped together by a runner.")
+    num_envs_per_env_runner: Positive = Field(
+        description="Environments (lanes) stepped together by a runner."
+    )
     rollout_length_env_steps: Positive = Field(
         description="Env steps of each environment in one request, that is rows per lane of a block."
     )
@@ -85,7 +87,9 @@ class EnvRunners(Section):
     num_cpus_per_env_runner: Annotated[float, Field(ge=0)] = Field(
         1.0, description="CPU cores reserved for each runner process."
     )
-    device: Device = Field("cpu", description="Where runners compute: cpu, cuda, cuda:N, or auto (cuda if any).")
+    device: Device = Field(
+        "cpu", description="Where runners compute: cpu, cuda, cuda:N, or auto (cuda if any)."
+    )
     precision: Literal["f32", "bf16"] = Field("f32", description="Number format of the acting network.")
     max_requests_in_flight: Positive = Field(1, description="Requests queued at a runner at one time.")
 
@@ -96,7 +100,9 @@ class Exploration(Section):
     kind: Literal["ladder", "linear", "constant", "none"] = Field(
         description="ladder (one epsilon per lane), linear (annealed), constant, or none (greedy, noisy nets)."
     )
-    epsilon: Fraction = Field(description="Base of the ladder, or the constant probability of a random action.")
+    epsilon: Fraction = Field(
+        description="Base of the ladder, or the constant probability of a random action."
+    )
     alpha: Annotated[float, Field(ge=0)] = Field(
         description="Ladder steepness: epsilon_i = epsilon ** (1 + alpha * i / (N - 1))."
     )
@@ -151,12 +157,16 @@ class Training(Section):
     v_min: float = Field(description="Return at the lowest atom.")
     v_max: float = Field(description="Return at the highest atom.")
     noisy: bool = Field(description="Factorised-Gaussian noisy layers in the heads.")
-    noisy_sigma0: PositiveFloat = Field(description="Initial noise scale of a noisy layer, times sqrt(inputs).")
+    noisy_sigma0: PositiveFloat = Field(
+        description="Initial noise scale of a noisy layer, times sqrt(inputs)."
+    )
     optimizer: Literal["adam", "rmsprop_centered"] = Field(description="Optimiser.")
     adam_epsilon: PositiveFloat = Field(description="Adam's epsilon, outside the root.")
     rmsprop_decay: Fraction = Field(description="Decay of both running means of centred RMSProp.")
     rmsprop_epsilon: PositiveFloat = Field(description="Centred RMSProp's epsilon, inside the root.")
-    grad_clip_norm: PositiveFloat | None = Field(description="Largest global gradient norm; null = unclipped.")
+    grad_clip_norm: PositiveFloat | None = Field(
+        description="Largest global gradient norm; null = unclipped."
+    )
     loss: Literal["huber", "squared"] = Field(
         description="Loss of a TD error, averaged over the batch: Huber with threshold 1, or half its square."
     )
@@ -189,11 +199,16 @@ class Learners(Section):
 
     num_learners: Count = Field(description="Learner processes; 0 learns inside the driver.")
     num_gpus_per_learner: Annotated[float, Field(ge=0)] = Field(description="GPUs reserved for each learner.")
-    device: Device = Field("auto", description="Where learners compute: cpu, cuda, cuda:N, or auto (cuda if any).")
-    num_torch_threads: Positive | None = Field(
-        None, description="Torch threads of a learner; null = the cores that no runner or shard uses, at least 1."
+    device: Device = Field(
+        "auto", description="Where learners compute: cpu, cuda, cuda:N, or auto (cuda if any)."
     )
-    prefetch_batches: Count = Field(description="Batches sampled ahead of the learner; 0 samples when needed.")
+    num_torch_threads: Positive | None = Field(
+        None,
+        description="Torch threads of a learner; null = the cores that no runner or shard uses, at least 1.",
+    )
+    prefetch_batches: Count = Field(
+        description="Batches sampled ahead of the learner; 0 samples when needed."
+    )
 
 
 class Evaluation(Section):
@@ -229,8 +244,12 @@ class FaultTolerance(Section):
     """What happens when a process dies."""
 
     restart_failed_env_runners: bool = Field(True, description="Start a dead runner anew.")
-    restart_failed_shards: bool = Field(True, description="Start a dead shard anew (empty, or from a checkpoint).")
-    restart_failed_learners: bool = Field(True, description="Start a dead learner anew from the last weights.")
+    restart_failed_shards: bool = Field(
+        True, description="Start a dead shard anew (empty, or from a checkpoint)."
+    )
+    restart_failed_learners: bool = Field(
+        True, description="Start a dead learner anew from the last weights."
+    )
     max_restarts: Count = Field(100, description="Restarts of one process before the run stops.")
     runner_timeout_seconds: PositiveFloat = Field(
         60.0, description="Seconds without an answer after which a runner counts as dead."
@@ -259,9 +278,12 @@ class Debugging(Section):
     """Reproducibility and logging."""
 
     deterministic: bool = Field(
-        False, description="Fixed amounts of work instead of clocks, so that two equal local runs agree bit for bit."
+        False,
+        description="Fixed amounts of work instead of clocks, so that two equal local runs agree bit for bit.",
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("WARNING", description="Least level logged.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "WARNING", description="Least level logged."
+    )
 
 
 def _plugin_mapping(value: Any) -> Any:
