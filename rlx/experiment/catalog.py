@@ -46,7 +46,7 @@ def shipped_experiments() -> list[ShippedExperiment]:
 def find_experiment(name: str) -> Path:
     """Find an experiment by path, or by the name of a shipped one.
 
-    `experiments/<name>.yaml` also finds a shipped one where there is no such file below the working directory.
+    `experiments/<name>.yaml` also finds a shipped one where the working directory has no such file.
 
     Raises:
         ExperimentError: there is none; with the nearest names.

@@ -6,6 +6,7 @@ describes, so that the check is the same for a laptop and a cluster.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -79,7 +80,7 @@ def machine_problems(
 
 
 def cpus_needed(spec: ExperimentSpec) -> float:
-    """Count the cores that a run keeps busy: runners, learners, shards, and a driver that does any of their work."""
+    """Count the cores that a run keeps busy: runners, learners, shards, a driver that does their work."""
     runners = spec.env_runners.num_env_runners * spec.env_runners.num_cpus_per_env_runner
     local = 0 in (spec.env_runners.num_env_runners, spec.learners.num_learners, spec.replay.num_shards)
     return runners + spec.learners.num_learners + spec.replay.num_shards + local
@@ -107,8 +108,9 @@ def _stop(spec: ExperimentSpec) -> Iterator[Conflict]:
 
 
 def _lists(spec: ExperimentSpec) -> Iterator[Conflict]:
-    for path, values in (("env", spec.envs), ("seeds", spec.seeds)):
-        twice = sorted({str(value) for value in values if values.count(value) > 1})  # type: ignore[operator]
+    lists: dict[str, Sequence[object]] = {"env": spec.envs, "seeds": spec.seeds}
+    for path, values in lists.items():
+        twice = [str(value) for value, count in Counter(values).items() if count > 1]
         if twice:
             yield Conflict((path,), f"given twice: {', '.join(twice)}")
 
@@ -116,9 +118,7 @@ def _lists(spec: ExperimentSpec) -> Iterator[Conflict]:
 def _replay(spec: ExperimentSpec) -> Iterator[Conflict]:
     capacity, start = spec.replay.capacity, spec.training.learning_starts_env_steps
     if capacity < start:
-        message = (
-            f"{capacity} env steps are fewer than learning_starts_env_steps, {start}: learning never starts"
-        )
+        message = f"{capacity} env steps are fewer than learning_starts_env_steps, {start}"
         yield Conflict(("replay.capacity", "training.learning_starts_env_steps"), message)
     if capacity < spec.training.batch_size:
         message = f"{capacity} env steps are fewer than one batch of {spec.training.batch_size}"
@@ -126,7 +126,9 @@ def _replay(spec: ExperimentSpec) -> Iterator[Conflict]:
     lanes = max(1, spec.env_runners.num_env_runners) * spec.env_runners.num_envs_per_env_runner
     window = spec.training.n_step + (spec.environment.frame_stack or 1)
     if capacity // lanes < window:
-        message = f"{capacity} env steps over {lanes} environments leave {capacity // lanes} each, a window needs {window}"
+        message = (
+            f"{capacity} env steps leave {capacity // lanes} for each of {lanes} lanes, fewer than {window}"
+        )
         paths = ("replay.capacity", "env_runners.num_env_runners", "env_runners.num_envs_per_env_runner")
         yield Conflict((*paths, "training.n_step", "environment.frame_stack"), message)
 
@@ -143,7 +145,7 @@ def _learning(spec: ExperimentSpec) -> Iterator[Conflict]:
         message = "cuda_graph needs a CUDA device, learners.device is cpu"
         yield Conflict(("training.update_mode", "learners.device"), message)
     if learners.num_gpus_per_learner and learners.device == "cpu":
-        message = f"{learners.num_gpus_per_learner:g} GPUs are reserved for learners that compute on the cpu"
+        message = f"{learners.num_gpus_per_learner:g} GPUs per learner, but learners.device is cpu"
         yield Conflict(("learners.num_gpus_per_learner", "learners.device"), message)
     if (
         spec.rl_module.torso == "mlp"
@@ -194,16 +196,14 @@ def _rllib(spec: ExperimentSpec) -> Iterator[Conflict]:
 
 def _cuda_conflicts(spec: ExperimentSpec) -> Iterator[Conflict]:
     if spec.training.update_mode == "cuda_graph":
-        yield Conflict(
-            ("training.update_mode",), "cuda_graph needs a CUDA device, there is none", "set it to eager"
-        )
+        yield Conflict(("training.update_mode",), "needs a CUDA device, there is none", "set it to eager")
     if spec.learners.num_gpus_per_learner:
         message = f"{spec.learners.num_gpus_per_learner:g} GPUs per learner, there are none"
         yield Conflict(("learners.num_gpus_per_learner",), message, "set it to 0")
     for section, device in (("learners", spec.learners.device), ("env_runners", spec.env_runners.device)):
         if device.startswith("cuda"):
             yield Conflict(
-                (f"{section}.device",), f"there is no CUDA device for {device!r}", "set it to cpu or auto"
+                (f"{section}.device",), f"{device}: there is no CUDA device", "set it to cpu or auto"
             )
 
 

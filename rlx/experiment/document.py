@@ -62,7 +62,7 @@ class Document:
 
 
 class _Loader(yaml.SafeLoader):
-    """A loader used for its node graph only; plain scalars get a tag of ours and are read by `read_scalar`."""
+    """A loader used for its nodes only; plain scalars get a tag of ours, `read_scalar` reads them."""
 
     def resolve(self, kind: type[Node], value: Any, implicit: Any) -> str:
         if kind is ScalarNode and implicit[0]:

@@ -148,9 +148,8 @@ class _Conversion:
         if key in _SAME:
             value = [value] if key == "seed" else value
             self._set(tuple(_SAME[key].split(".")), value, at)
-        elif special is None or not special(value, at):
-            if key not in _IDLE:
-                self._untranslated(at)
+        elif key not in _IDLE and (special is None or not special(value, at)):
+            self._untranslated(at)
 
     def _special(self) -> dict[str, Callable[[Any, Path], bool]]:
         return {
@@ -175,7 +174,7 @@ class _Conversion:
         return kind is not None and self._set(("exploration", "kind"), kind, at)
 
     def _target_period(self, value: Any, at: Path) -> bool:
-        """Convert env steps between target updates into updates, by RLlib's default of one update per fragment."""
+        """Convert env steps between target updates into updates, at one update per rollout fragment."""
         config = self.old.data[self.name]["config"]
         fragment = config.get("rollout_fragment_length", 4)
         if not isinstance(value, int) or not isinstance(fragment, int) or fragment < 1:

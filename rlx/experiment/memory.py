@@ -6,22 +6,23 @@ the largest part by far and is exact up to the rows that end episodes; the rest 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from rlx.experiment.problems import Location, Problem
 from rlx.experiment.spec import ExperimentSpec
 
-# Columns of a row besides the frame: action, reward, q_taken, q_max (4 bytes each), four flags, and the shard's
-# own bookkeeping (place in the episode, state of the item, version of the weights, age).
+# Columns of a row besides the frame: action, reward, q_taken, q_max (4 bytes each), four flags, and what the
+# shard keeps itself (place in the episode, state of the item, version of the weights, age).
 _ROW_BYTES = 4 * 4 + 4 + 21
 
-# Private memory of a process, measured with Ray 2.60 and torch 2.13 on Linux (USS, after import):
-# with RLlib 394 MB, with Ray and torch 264 MB; one Atari environment 1.5 MB. Rounded up for what runs in them.
+# Private memory of a process, measured with Ray 2.60 and torch 2.13 on Linux (USS, after import): with RLlib
+# 394 MB, with Ray and torch 264 MB; one Atari environment 1.5 MB. Rounded up for what runs in them.
 _RLLIB_PROCESS_BYTES = 450_000_000
 _SHARD_PROCESS_BYTES = 300_000_000
 _ENVIRONMENT_BYTES = 2_000_000
@@ -103,12 +104,12 @@ def replay_bytes(spec: ExperimentSpec, shape: EnvShape) -> int:
     """Return the bytes of all shards: rows, and the sum tree over them."""
     rows = spec.replay.capacity
     shards = max(1, spec.replay.num_shards)
-    leaves = 2 ** math.ceil(math.log2(max(2, rows / shards)))
+    leaves = 1 << math.ceil(math.log2(max(2, rows / shards)))
     return rows * (shape.frame_bytes + _ROW_BYTES) + shards * 2 * leaves * 8
 
 
 def object_store_bytes(spec: ExperimentSpec, shape: EnvShape) -> int:
-    """Return the bytes of what is under way between processes: blocks, batches, weights; or Ray's fixed size."""
+    """Return the bytes of blocks, batches and weights between processes; or Ray's size if it is given."""
     if spec.resources.object_store_memory_bytes is not None:
         return spec.resources.object_store_memory_bytes
     runners, learners = spec.env_runners, max(1, spec.learners.num_learners)
@@ -141,13 +142,13 @@ def num_parameters(spec: ExperimentSpec, shape: EnvShape) -> int:
     for width in streams:
         hidden = spec.rl_module.head_hidden_size
         sizes = [features, hidden, width] if hidden else [features, width]
-        head += sum((a + 1) * b for a, b in zip(sizes, sizes[1:], strict=False))
+        head += sum((a + 1) * b for a, b in itertools.pairwise(sizes))
     return torso + head * (2 if spec.training.noisy else 1)
 
 
 def machine_memory_bytes() -> int:
     """Return the memory of this machine in bytes, or of its control group if that has less."""
-    limits = [psutil.virtual_memory().total]
+    limits = [int(psutil.virtual_memory().total)]
     for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
             limits.append(int(Path(file).read_text()))
@@ -231,7 +232,7 @@ def _torso(spec: ExperimentSpec, shape: EnvShape) -> tuple[int, int, int]:
     """Return parameters, features and activations of the torso."""
     if spec.rl_module.torso == "mlp" or len(shape.frame_shape) not in (2, 3):
         sizes = [shape.frame_stack * math.prod(shape.frame_shape), *spec.rl_module.hidden_sizes]
-        weights = sum((a + 1) * b for a, b in zip(sizes, sizes[1:], strict=False))
+        weights = sum((a + 1) * b for a, b in itertools.pairwise(sizes))
         return weights, sizes[-1], sum(sizes[1:])
     height, width = shape.frame_shape[:2]
     channels = shape.frame_stack * math.prod(shape.frame_shape[2:])

@@ -97,7 +97,7 @@ DQN = Preset(
             "capacity": paper(1_000_000, "[DQN2015] Extended Data Table 1"),
             "num_shards": 0,
             "prioritized": paper(False, "[DQN2015] algorithm 1"),
-            # Proportional prioritisation, for `prioritized: true`: [PER] table 3.
+            # Proportional prioritisation, for `prioritized: true`. [PER] table 3.
             "priority_exponent": 0.6,
             "importance_exponent": 0.4,
             "importance_exponent_final": 1.0,
@@ -121,7 +121,7 @@ DQN = Preset(
             "double": paper(False, "[DQN2015] algorithm 1"),
             "dueling": paper(False, "[DQN2015] Methods, model architecture"),
             "distributional": paper(False, "[DQN2015] algorithm 1"),
-            # The switches' own papers, for when they are switched on: [C51] section 5, [NoisyNets] section 3.2.
+            # For when they are switched on: [C51] section 5, [NoisyNets] section 3.2.
             "num_atoms": 51,
             "v_min": -10.0,
             "v_max": 10.0,
@@ -130,8 +130,8 @@ DQN = Preset(
             "optimizer": paper("rmsprop_centered", "[DQN2015] Methods, training details"),
             "adam_epsilon": 1.5e-4,
             "rmsprop_decay": paper(0.95, "[DQN2015] Extended Data Table 1"),
-            # The paper sums the loss over the 32 samples with epsilon 0.01. We take the mean: gradients shrink
-            # by 32, their squares by 32 ** 2, and with them epsilon, so that the step is the same one.
+            # The paper sums the loss over the 32 samples, with epsilon 0.01. We take the mean: gradients
+            # shrink by 32, their squares by 32 ** 2, and with them epsilon, so that the step is the same.
             "rmsprop_epsilon": paper(
                 0.01 / 32**2, "[DQN2015] Extended Data Table 1, for a mean loss; [DQNZoo]"
             ),
@@ -226,8 +226,8 @@ APEX_DQN = Preset(
             "importance_exponent": paper(0.4, "[ApeX] section 4.1"),
             "importance_exponent_final": paper(0.4, "[ApeX] section 4.1 (constant)"),
             "initial_priority": paper("td_error", "[ApeX] section 3"),
-            # The paper's learner runs free. What its machines made of that is 1.3 replays of each step; holding
-            # to it makes a result independent of the speed of the machine. `null` runs free, as the paper did.
+            # The paper's learner runs free. What its machines made of that is 1.3 replays of each step;
+            # holding to it makes a result independent of the speed of the machine. `null` runs free.
             "samples_per_env_step": paper(1.3, "[R2D2] section 2.3 (measured; Ape-X itself runs free)"),
         },
         "training": {

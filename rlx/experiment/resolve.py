@@ -49,7 +49,7 @@ class Experiment:
     """A resolved experiment and where each of its values came from.
 
     Attributes:
-        origins: path of every value -> where it was given (`preset dqn`, `file:line:column`, `--set ...`, `default`).
+        origins: path of every value -> where it was given (a preset, a place in the file, an option).
         notes: what the reader should know, e.g. what was translated from an old file.
     """
 

@@ -1,6 +1,6 @@
 """JSON Schema of an experiment file, for completion and checks in editors.
 
-Generated from the models, so that names, ranges and descriptions cannot differ. What a preset fills is optional.
+Generated from the models, so that names, ranges and descriptions agree. What a preset fills is optional.
 
 Source: [JSONSchema] draft 2020-12.
 """

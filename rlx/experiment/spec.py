@@ -21,9 +21,9 @@ def _integral(value: Any) -> Any:
     return value
 
 
-Integer = Annotated[int, BeforeValidator(_integral)]
-Count = Annotated[int, BeforeValidator(_integral), Field(ge=0)]
-Positive = Annotated[int, BeforeValidator(_integral), Field(ge=1)]
+# The range stands before the validator, so that JSON Schema shows it as the integer's own.
+Count = Annotated[int, Field(ge=0), BeforeValidator(_integral)]
+Positive = Annotated[int, Field(ge=1), BeforeValidator(_integral)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
@@ -39,33 +39,41 @@ class Section(BaseModel):
 class Stop(Section):
     """When a run is finished: the first condition that is reached stops it."""
 
-    env_steps: Positive | None = Field(None, description="Env steps sampled (agent steps).")
-    env_frames: Positive | None = Field(None, description="Emulator frames sampled (4 per step on Atari).")
-    updates: Positive | None = Field(None, description="Learner updates.")
-    seconds: PositiveFloat | None = Field(None, description="Wall-clock seconds of training.")
-    return_mean: float | None = Field(None, description="Mean raw return of the last 100 training episodes.")
+    env_steps: Positive | None = Field(default=None, description="Env steps sampled (agent steps).")
+    env_frames: Positive | None = Field(
+        default=None, description="Emulator frames sampled (4 per step on Atari)."
+    )
+    updates: Positive | None = Field(default=None, description="Learner updates.")
+    seconds: PositiveFloat | None = Field(default=None, description="Wall-clock seconds of training.")
+    return_mean: float | None = Field(
+        default=None, description="Mean raw return of the last 100 training episodes."
+    )
 
 
 class Environment(Section):
     """The protocol of the environment; null means what the environment id means."""
 
-    noop_max: Count | None = Field(None, description="Most no-op steps at a reset (drawn from 1 to this).")
+    noop_max: Count | None = Field(
+        default=None, description="Most no-op steps at a reset (drawn from 1 to this)."
+    )
     sticky_action_probability: Fraction | None = Field(
-        None, description="Probability, per emulator frame, that the last action is repeated."
+        default=None, description="Probability, per emulator frame, that the last action is repeated."
     )
     life_loss_terminates: bool | None = Field(
-        None, description="Whether a lost life ends the bootstrap (the game itself goes on)."
+        default=None, description="Whether a lost life ends the bootstrap (the game itself goes on)."
     )
     max_episode_frames: Positive | None = Field(
-        None, description="Emulator frames after which an episode is truncated."
+        default=None, description="Emulator frames after which an episode is truncated."
     )
     full_action_space: bool | None = Field(
-        None, description="All 18 Atari actions instead of the game's own."
+        default=None, description="All 18 Atari actions, not only the game's own."
     )
-    frame_skip: Positive | None = Field(None, description="Emulator frames per env step (action repeat).")
-    frame_stack: Positive | None = Field(None, description="Newest frames that make one observation.")
-    frame_size: Positive | None = Field(None, description="Side of the square frame, in pixels.")
-    grayscale: bool | None = Field(None, description="Grey frames instead of colour.")
+    frame_skip: Positive | None = Field(
+        default=None, description="Emulator frames per env step (action repeat)."
+    )
+    frame_stack: Positive | None = Field(default=None, description="Newest frames that make one observation.")
+    frame_size: Positive | None = Field(default=None, description="Side of the square frame, in pixels.")
+    grayscale: bool | None = Field(default=None, description="Grey frames instead of colour.")
     env_config: dict[str, Any] = Field(
         default_factory=dict, description="Keyword arguments for gymnasium.make of other environments."
     )
@@ -75,9 +83,7 @@ class EnvRunners(Section):
     """The actors: how many, how large, how often they talk to the rest."""
 
     num_env_runners: Count = Field(description="Runner processes; 0 runs one inside the driver.")
-    num_envs_per_env_runner: Positive = Field(
-        description="Environments (lanes) stepped together by a runner."
-    )
+    num_envs_per_env_runner: Positive = Field(description="Environments (lanes) of one runner.")
     rollout_length_env_steps: Positive = Field(
         description="Env steps of each environment in one request, that is rows per lane of a block."
     )
@@ -85,24 +91,24 @@ class EnvRunners(Section):
         description="Env steps of each environment between two weight updates of a runner."
     )
     num_cpus_per_env_runner: Annotated[float, Field(ge=0)] = Field(
-        1.0, description="CPU cores reserved for each runner process."
+        default=1.0, description="CPU cores reserved for each runner process."
     )
-    device: Device = Field(
-        "cpu", description="Where runners compute: cpu, cuda, cuda:N, or auto (cuda if any)."
+    device: Device = Field(default="cpu", description="Where runners compute: cpu, cuda[:N], or auto.")
+    precision: Literal["f32", "bf16"] = Field(
+        default="f32", description="Number format of the acting network."
     )
-    precision: Literal["f32", "bf16"] = Field("f32", description="Number format of the acting network.")
-    max_requests_in_flight: Positive = Field(1, description="Requests queued at a runner at one time.")
+    max_requests_in_flight: Positive = Field(
+        default=1, description="Requests queued at a runner at one time."
+    )
 
 
 class Exploration(Section):
     """How a runner departs from the greedy action."""
 
     kind: Literal["ladder", "linear", "constant", "none"] = Field(
-        description="ladder (one epsilon per lane), linear (annealed), constant, or none (greedy, noisy nets)."
+        description="ladder (an epsilon per lane), linear (annealed), constant, or none (noisy nets)."
     )
-    epsilon: Fraction = Field(
-        description="Base of the ladder, or the constant probability of a random action."
-    )
+    epsilon: Fraction = Field(description="Base of the ladder, or the constant random-action probability.")
     alpha: Annotated[float, Field(ge=0)] = Field(
         description="Ladder steepness: epsilon_i = epsilon ** (1 + alpha * i / (N - 1))."
     )
@@ -133,7 +139,7 @@ class Replay(Section):
         description="Replay ratio: samples learned from per env step inserted; null lets both sides run free."
     )
     ratio_tolerance: PositiveFloat = Field(
-        0.1, description="How far the replay ratio may drift, as a fraction of samples_per_env_step."
+        default=0.1, description="How far the replay ratio may drift, as a fraction of samples_per_env_step."
     )
 
 
@@ -151,24 +157,20 @@ class Training(Section):
     double: bool = Field(description="The online network selects the next action, the target one values it.")
     dueling: bool = Field(description="Separate value and advantage streams.")
     distributional: bool = Field(description="Learn a categorical return distribution (C51), not its mean.")
-    num_atoms: Annotated[int, BeforeValidator(_integral), Field(ge=2)] = Field(
+    num_atoms: Annotated[int, Field(ge=2), BeforeValidator(_integral)] = Field(
         description="Atoms of the return distribution."
     )
     v_min: float = Field(description="Return at the lowest atom.")
     v_max: float = Field(description="Return at the highest atom.")
     noisy: bool = Field(description="Factorised-Gaussian noisy layers in the heads.")
-    noisy_sigma0: PositiveFloat = Field(
-        description="Initial noise scale of a noisy layer, times sqrt(inputs)."
-    )
+    noisy_sigma0: PositiveFloat = Field(description="Initial noise of a noisy layer, times sqrt(inputs).")
     optimizer: Literal["adam", "rmsprop_centered"] = Field(description="Optimiser.")
     adam_epsilon: PositiveFloat = Field(description="Adam's epsilon, outside the root.")
     rmsprop_decay: Fraction = Field(description="Decay of both running means of centred RMSProp.")
     rmsprop_epsilon: PositiveFloat = Field(description="Centred RMSProp's epsilon, inside the root.")
-    grad_clip_norm: PositiveFloat | None = Field(
-        description="Largest global gradient norm; null = unclipped."
-    )
+    grad_clip_norm: PositiveFloat | None = Field(description="Largest gradient norm; null = unclipped.")
     loss: Literal["huber", "squared"] = Field(
-        description="Loss of a TD error, averaged over the batch: Huber with threshold 1, or half its square."
+        description="Loss of a TD error, mean over the batch: Huber (threshold 1), or half its square."
     )
     reward_clip: PositiveFloat | None = Field(
         description="Rewards are clipped to plus or minus this in the learner; null = raw rewards."
@@ -183,7 +185,7 @@ class RlModule(Section):
     """The network."""
 
     torso: Literal["nature", "mnih2013", "minatar", "mlp"] = Field(
-        description="nature (3 convolutions), mnih2013 (2 small ones), minatar (1), or mlp for flat observations."
+        description="nature (3 convolutions), mnih2013 (2 small ones), minatar (1), or mlp (none)."
     )
     hidden_sizes: Annotated[tuple[Positive, ...], Field(strict=False)] = Field(
         description="Widths of the hidden layers of an mlp torso."
@@ -198,79 +200,75 @@ class Learners(Section):
     """The learner processes."""
 
     num_learners: Count = Field(description="Learner processes; 0 learns inside the driver.")
-    num_gpus_per_learner: Annotated[float, Field(ge=0)] = Field(description="GPUs reserved for each learner.")
+    num_gpus_per_learner: Annotated[float, Field(ge=0)] = Field(description="GPUs reserved per learner.")
     device: Device = Field(
-        "auto", description="Where learners compute: cpu, cuda, cuda:N, or auto (cuda if any)."
+        default="auto", description="Where learners compute: cpu, cuda[:N], or auto (cuda if any)."
     )
     num_torch_threads: Positive | None = Field(
-        None,
-        description="Torch threads of a learner; null = the cores that no runner or shard uses, at least 1.",
+        default=None,
+        description="Torch threads of a learner; null = the cores that nobody else uses, at least 1.",
     )
-    prefetch_batches: Count = Field(
-        description="Batches sampled ahead of the learner; 0 samples when needed."
-    )
+    prefetch_batches: Count = Field(description="Batches sampled ahead; 0 samples when needed.")
 
 
 class Evaluation(Section):
     """Evaluation during and after training, in environments of its own."""
 
     interval_seconds: PositiveFloat | None = Field(
-        None, description="Seconds between evaluations; null = not by time."
+        default=None, description="Seconds between evaluations; null = not by time."
     )
     interval_env_steps: Positive | None = Field(
-        None, description="Training env steps between evaluations; null = not by steps."
+        default=None, description="Training env steps between evaluations; null = not by steps."
     )
     episodes: Positive = Field(description="Episodes of one evaluation.")
     epsilon: Fraction = Field(description="Probability of a random action while evaluating.")
     num_envs: Positive = Field(description="Environments evaluated side by side.")
-    at_end: bool = Field(True, description="Evaluate once more when the run stops.")
+    at_end: bool = Field(default=True, description="Evaluate once more when the run stops.")
 
 
 class Checkpointing(Section):
     """When the complete state is written."""
 
     interval_seconds: PositiveFloat | None = Field(
-        600.0, description="Seconds between checkpoints; null = not by time."
+        default=600.0, description="Seconds between checkpoints; null = not by time."
     )
     interval_env_steps: Positive | None = Field(
-        None, description="Env steps between checkpoints; null = not by steps."
+        default=None, description="Env steps between checkpoints; null = not by steps."
     )
-    keep_last: Positive = Field(2, description="Checkpoints kept; older ones are deleted.")
-    include_replay: bool = Field(True, description="Write replay and its priorities too.")
-    at_end: bool = Field(True, description="Write a checkpoint when the run stops.")
+    keep_last: Positive = Field(default=2, description="Checkpoints kept; older ones are deleted.")
+    include_replay: bool = Field(default=True, description="Write replay and its priorities too.")
+    at_end: bool = Field(default=True, description="Write a checkpoint when the run stops.")
 
 
 class FaultTolerance(Section):
     """What happens when a process dies."""
 
-    restart_failed_env_runners: bool = Field(True, description="Start a dead runner anew.")
-    restart_failed_shards: bool = Field(
-        True, description="Start a dead shard anew (empty, or from a checkpoint)."
-    )
-    restart_failed_learners: bool = Field(
-        True, description="Start a dead learner anew from the last weights."
-    )
-    max_restarts: Count = Field(100, description="Restarts of one process before the run stops.")
+    restart_failed_env_runners: bool = Field(default=True, description="Start a dead runner anew.")
+    restart_failed_shards: bool = Field(default=True, description="Start a dead shard anew.")
+    restart_failed_learners: bool = Field(default=True, description="Start a dead learner anew.")
+    max_restarts: Count = Field(default=100, description="Restarts of one process before the run stops.")
     runner_timeout_seconds: PositiveFloat = Field(
-        60.0, description="Seconds without an answer after which a runner counts as dead."
+        default=60.0, description="Seconds without an answer after which a runner counts as dead."
     )
 
 
 class Reporting(Section):
     """How often metrics are written."""
 
-    interval_seconds: PositiveFloat = Field(5.0, description="Seconds between two rows of metrics.")
+    interval_seconds: PositiveFloat = Field(default=5.0, description="Seconds between two rows of metrics.")
 
 
 class Resources(Section):
     """Limits of the machine, where they are not to be detected."""
 
-    num_cpus: Positive | None = Field(None, description="CPU cores that may be used; null = those detected.")
+    num_cpus: Positive | None = Field(
+        default=None, description="CPU cores that may be used; null = those detected."
+    )
     object_store_memory_bytes: Positive | None = Field(
-        None, description="Size of Ray's object store, in bytes; null = Ray's own choice."
+        default=None, description="Size of Ray's object store, in bytes; null = Ray's own choice."
     )
     memory_limit_bytes: Positive | None = Field(
-        None, description="Memory that the run may use, in bytes; null = that of the machine."
+        default=None, description="Memory that the run may use, in bytes; null = that of the machine."
     )
 
 
@@ -278,11 +276,11 @@ class Debugging(Section):
     """Reproducibility and logging."""
 
     deterministic: bool = Field(
-        False,
-        description="Fixed amounts of work instead of clocks, so that two equal local runs agree bit for bit.",
+        default=False,
+        description="Fixed amounts of work, no clocks: two equal local runs agree bit for bit.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "WARNING", description="Least level logged."
+        default="WARNING", description="Lowest level logged."
     )
 
 
@@ -314,7 +312,7 @@ class ExperimentSpec(Section):
         description="Environment id, or a list of them (one run each)."
     )
     seeds: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = Field(
-        (0,), description="Seeds, one run each."
+        default=(0,), description="Seeds, one run each."
     )
     stop: Stop = Field(description="When a run is finished; at least one condition.")
     environment: Environment = Field(default_factory=lambda: Environment())
