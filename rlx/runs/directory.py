@@ -20,7 +20,6 @@ import contextlib
 import fcntl
 import json
 import os
-import re
 import shutil
 import threading
 import time
@@ -67,12 +66,6 @@ UNITS = {
     "seconds": "wall-clock seconds of the run loop over all sessions, building the engine excluded",
     "return": "undiscounted sum of raw rewards of one episode",
 }
-
-
-def run_name(name: str, env: str, seed: int) -> str:
-    """Return the directory name of a run, e.g. `pong-apex-ALE-Pong-v5-seed0`."""
-    parts = [re.sub(r"[^A-Za-z0-9._]+", "-", part).strip("-.") for part in (name, env)]
-    return "-".join([part for part in parts if part] + [f"seed{seed}"])
 
 
 def effective_state(path: Path, manifest: Mapping[str, Any]) -> str:
@@ -177,12 +170,13 @@ class RunDirectory:
             self._manifest = None
             yield
 
-    def prepare(self, spec: Any, if_exists: str = "fail") -> bool:
+    def prepare(self, spec: Any, if_exists: str = "fail", protocol: Mapping[str, Any] | None = None) -> bool:
         """Make the directory ready for a session, under the lock.
 
         Args:
             spec: the resolved spec of one run (one env, one seed): a pydantic model or a mapping.
             if_exists: `fail`, `resume` or `overwrite`.
+            protocol: how the environment is played, with nothing left open; by default what the spec says.
 
         Returns:
             Whether an existing run goes on.
@@ -193,11 +187,11 @@ class RunDirectory:
         new = plain(spec)
         if not self.exists:
             self._refuse_foreign_content()
-            self._create(new)
+            self._create(new, protocol)
             return False
         if if_exists == "overwrite":
             self._clear()
-            self._create(new)
+            self._create(new, protocol)
             return False
         if if_exists != "resume":
             raise RunExistsError(
@@ -257,7 +251,7 @@ class RunDirectory:
             raise
         return True
 
-    def _create(self, spec: Mapping[str, Any]) -> None:
+    def _create(self, spec: Mapping[str, Any], protocol: Mapping[str, Any] | None) -> None:
         now = time.time()
         self._manifest = {
             "format": 1,
@@ -273,7 +267,10 @@ class RunDirectory:
             "git": provenance.git_state(Path.cwd()),
             "hardware": provenance.hardware(),
             "units": UNITS,
-            "protocol": {key: spec.get(key) for key in ("env", "environment", "evaluation")},
+            "protocol": {
+                "environment": plain(protocol or spec.get("environment")),
+                "evaluation": spec.get("evaluation"),
+            },
             "command": provenance.command_line(),
             "spec": dict(spec),
             "state_history": [{"state": CREATED, "at": now}],

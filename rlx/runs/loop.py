@@ -7,6 +7,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from rlx.runs.errors import NoCheckpointError, RlxError
 from rlx.runs.metrics import MetricsWriter, discard_after, read_evaluations
 from rlx.runs.signals import SignalGuard
 from rlx.runs.stopping import Periodic, limits, reached
-from rlx.runs.view import RunContext, View
+from rlx.runs.view import RunContext, SteadyView, View
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,8 @@ log = logging.getLogger(__name__)
 class RunResult:
     """How a session ended.
 
-    `state` is `finished`, `stopped` or `failed`; `row` the last metrics; `error` what failed.
+    `state` is `finished`, `stopped` or `failed`; `row` the last metrics; `error` what failed; `interrupted`
+    whether a second Ctrl-C ended it without a checkpoint.
     """
 
     path: Path
@@ -39,6 +41,7 @@ class RunResult:
     checkpoint: str | None = None
     warnings: list[str] = field(default_factory=list)
     error: BaseException | None = None
+    interrupted: bool = False
 
 
 def train(
@@ -50,6 +53,8 @@ def train(
     if_exists: str = "fail",
     clock: Callable[[], float] = time.monotonic,
     tensorboard: bool = True,
+    protocol: Mapping[str, Any] | None = None,
+    around: Callable[[Path], AbstractContextManager[object]] = nullcontext,
 ) -> RunResult:
     """Train one run until a stop condition, a signal or an error; start it or go on with it.
 
@@ -61,6 +66,8 @@ def train(
         if_exists: `fail`, `resume` (from the newest valid checkpoint) or `overwrite`.
         clock: seconds; monotonic.
         tensorboard: whether to write event files.
+        protocol: how the environment is played, for the manifest; by default what the spec says.
+        around: makes what is entered once the directory is ready, e.g. to catch the noise of libraries in it.
 
     Returns:
         How it ended; errors of the engine are in it, not raised.
@@ -70,9 +77,10 @@ def train(
     """
     guard = SignalGuard()
     with run_dir.locked(), guard:
-        resumed = run_dir.prepare(spec, if_exists)
+        resumed = run_dir.prepare(spec, if_exists, protocol)
         session = _Session(spec, run_dir, engine_factory, view, guard, clock, tensorboard)
-        return session.run(resumed)
+        with around(run_dir.path):
+            return session.run(resumed)
 
 
 class _Session:
@@ -88,7 +96,8 @@ class _Session:
         clock: Callable[[], float],
         tensorboard: bool,
     ) -> None:
-        self.spec, self.run_dir, self.view, self.guard, self.clock = spec, run_dir, view, guard, clock
+        self.spec, self.run_dir, self.guard, self.clock = spec, run_dir, guard, clock
+        self.view = SteadyView(view)
         self.engine_factory = engine_factory
         self.tensorboard = tensorboard
         self.stop = limits(spec.stop)
@@ -103,7 +112,7 @@ class _Session:
         self.restarts: float = 0
         self.disk_full_reported = False
         self.began = clock()
-        guard._on_first = self._announce_stop
+        guard.on_first = self._announce_stop
 
     # One session, from start to end ---------------------------------------------------------------------
 
@@ -118,7 +127,7 @@ class _Session:
             self.result.state = states.STOPPED if self.guard.stop_requested else states.FINISHED
         except KeyboardInterrupt as interrupt:
             self.store.abandon()
-            self.result.state = states.STOPPED
+            self.result.state, self.result.interrupted = states.STOPPED, True
             self.result.reason = f"stopped at once; {self._last_good()}"
             log.info("stopped at once (%r)", interrupt)
         except Exception as caught:

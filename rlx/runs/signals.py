@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks the loop to stop cleanly, a second Ctrl-C stops it now."""
+"""Ctrl-C, SIGTERM and a closed terminal: the first asks the loop to stop cleanly, a second Ctrl-C stops it now."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class StopNow(KeyboardInterrupt):
 
 
 class SignalGuard:
-    """Handle SIGINT and SIGTERM while a run is on; previous handlers come back at the end.
+    """Handle SIGINT, SIGTERM and SIGHUP while a run is on; previous handlers come back at the end.
 
     Args:
         on_first: called, in a thread of its own, with the signal's name when a stop is asked for.
     """
 
     def __init__(self, on_first: Callable[[str], None] = lambda name: None) -> None:
-        self._on_first = on_first
+        self.on_first = on_first
         self._previous: dict[signal.Signals, Any] = {}
         self.stop_requested = False
         self.signal_name = ""
@@ -40,7 +40,9 @@ class SignalGuard:
         """Set the handlers; again after the engine is built, because `ray.init` replaces SIGTERM's."""
         if not _in_main_thread():
             return
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue  # nohup
             previous = signal.signal(number, self._handle)
             if previous != self._handle:
                 self._previous.setdefault(number, previous)
@@ -50,7 +52,7 @@ class SignalGuard:
         if not self.stop_requested:
             self.stop_requested, self.signal_name = True, name
             # In a thread: the handler may have interrupted a print, and output streams are not reentrant.
-            threading.Thread(target=self._on_first, args=(name,), daemon=True).start()
+            threading.Thread(target=self.on_first, args=(name,), daemon=True).start()
         elif number == signal.SIGINT:
             raise StopNow(name)
 

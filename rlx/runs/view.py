@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 import threading
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from rlx.runs.stopping import Progress, progress
+
+log = logging.getLogger(__name__)
 
 _COUNTS = ("env_steps", "env_frames", "updates")
 
@@ -64,6 +67,42 @@ class NullView:
 
     def finish(self, result: Any) -> None:
         """Ignore it."""
+
+
+class SteadyView:
+    """Pass everything on to a view until it fails; training goes on without it (a closed terminal or pipe)."""
+
+    def __init__(self, view: View) -> None:
+        self._view: View | None = view
+
+    def start(self, context: RunContext) -> None:
+        """Pass it on."""
+        self._call("start", context)
+
+    def update(self, row: Mapping[str, Any]) -> None:
+        """Pass it on."""
+        self._call("update", row)
+
+    def event(self, level: str, text: str) -> None:
+        """Pass it on."""
+        self._call("event", level, text)
+
+    def checkpoint(self, name: str) -> None:
+        """Pass it on."""
+        self._call("checkpoint", name)
+
+    def finish(self, result: Any) -> None:
+        """Pass it on."""
+        self._call("finish", result)
+
+    def _call(self, method: str, *arguments: Any) -> None:
+        if self._view is None:
+            return
+        try:
+            getattr(self._view, method)(*arguments)
+        except Exception as error:
+            self._view = None
+            log.warning("the view failed and is off", exc_info=error)
 
 
 class Pace:

@@ -1,0 +1,26 @@
+"""What `rlx` returns to the shell."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every command.
+
+    `OK` is also a run that was stopped by one Ctrl-C or SIGTERM: it did as told and has its checkpoint.
+    """
+
+    OK = 0
+    #: An error inside rlx or a library; `--debug` shows where.
+    INTERNAL = 1
+    #: The command line, or the experiment, is wrong; nothing was started.
+    USAGE = 2
+    #: A run directory is missing, in use, there already, damaged, or does not fit.
+    RUN = 3
+    #: Training ended by an error; the run has state `failed`.
+    TRAINING_FAILED = 4
+    #: A benchmark figure is below its floor.
+    BELOW_FLOOR = 5
+    #: Stopped at once by a second Ctrl-C.
+    INTERRUPTED = 130

@@ -1,0 +1,390 @@
+"""The one place that prints. With `--json`, standard output has JSON and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlx.cli.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+_STATE_STYLES = {
+    "running": "green",
+    "finished": "bold green",
+    "stopped": "yellow",
+    "failed": "red",
+    "crashed": "bold red",
+    "damaged": "bold red",
+}
+
+
+def as_json(value: Any) -> None:
+    """Print strict JSON."""
+    from rlx.runs.files import plain
+
+    print(json.dumps(plain(value), indent=2, allow_nan=False))
+
+
+def notes(texts: Sequence[str]) -> None:
+    """Print remarks to stderr."""
+    for text in texts:
+        print(f"note: {text}", file=sys.stderr)
+
+
+def text_or_file(text: str, file: Path | None) -> None:
+    """Print a text, or write it to a file and say so on stderr."""
+    if file is None:
+        print(text, end="")
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    print(f"wrote {file}", file=sys.stderr)
+
+
+def view(*, plain: bool, as_json: bool = False) -> Any:
+    """Make the view of a run: live in a terminal, plain lines elsewhere; on stderr if stdout is for JSON."""
+    from rlx.runs.view import PlainView
+
+    if as_json:
+        # A copy, because file descriptor 2 itself goes to the log while a run is on.
+        return PlainView(os.fdopen(os.dup(2), "w"))
+    stream = sys.stdout
+    if plain or not stream.isatty():
+        return PlainView(stream)
+    from rich.console import Console
+
+    from rlx.runs.live import LiveView
+
+    return LiveView(Console(file=stream))
+
+
+def run_ended(result: Any, *, debug: bool = False) -> None:
+    """Say on stderr why a run failed, if it did."""
+    from rlx.cli.errors import training_failed
+
+    if result.error is not None:
+        if debug:
+            import traceback
+
+            traceback.print_exception(result.error)
+        for line in training_failed(result):
+            print(line, file=sys.stderr)
+
+
+def training_ended(results: Sequence[Any], *, total: int, as_json: bool) -> ExitCode:
+    """Print one line per run that was begun; the exit code for all of them."""
+    if as_json:
+        print(json.dumps([_result_facts(result) for result in results], indent=2, allow_nan=False))
+    else:
+        _results_table(results, total)
+    if any(result.state == "failed" for result in results):
+        return ExitCode.TRAINING_FAILED
+    return ExitCode.INTERRUPTED if any(result.interrupted for result in results) else ExitCode.OK
+
+
+def runs(summaries: Sequence[Mapping[str, Any]], root: Path, *, as_json: bool) -> None:
+    """Print the runs of `rlx ls`."""
+    if as_json:
+        _json(summaries)
+        return
+    if not summaries:
+        print(f"no runs in {root}; rlx train EXPERIMENT begins one")
+        return
+    from rich.text import Text
+
+    from rlx.runs.live import clock, quantity
+
+    table = _table("run", "state", "progress", "env steps", "return", "evaluated", "checkpoint", "age")
+    for run in summaries:
+        state = str(run["state"])
+        progress = run.get("progress")
+        table.add_row(
+            str(run["run"]),
+            Text(state, style=_STATE_STYLES.get(state, "")),
+            "-" if progress is None else f"{100 * progress:.0f}%",
+            quantity(run.get("env_steps")),
+            _real(run.get("return_mean")),
+            _real(run.get("evaluation_return_mean")),
+            str(run.get("last_checkpoint") or "-"),
+            "-" if run.get("age_seconds") is None else clock(run["age_seconds"]),
+        )
+    _console().print(table)
+
+
+def run(description: Mapping[str, Any], returns: Sequence[float], *, as_json: bool) -> None:
+    """Print one run of `rlx show`."""
+    if as_json:
+        _json(description)
+        return
+    from rlx.experiment.memory import format_bytes
+    from rlx.runs.live import clock, sparkline
+
+    d = description
+    manifest = d["manifest"]
+    versions = manifest.get("versions") or {}
+    hardware = manifest.get("hardware") or {}
+    git = manifest.get("git")
+    stop = ", ".join(f"{key} {value:g}" for key, value in d["stop"].items())
+    progress = "" if d["progress"] is None else f" ({100 * d['progress']:.1f}%)"
+    pairs = [
+        ("run", d["path"]),
+        ("experiment", f"{d['algorithm']} on {d['env']}, seed {d['seed']}"),
+        ("state", d["state"] + (f": {d['error']}" if d.get("error") else "")),
+        ("stop", f"{stop}{progress}"),
+        ("done", f"{d['env_steps']} env steps, {d['env_frames']} frames, {d['updates']} updates"),
+        ("time", f"{clock(d['seconds'])} in {d['sessions']} session(s), last {clock(d['age_seconds'])} ago"),
+        ("return", f"{_real(d['return_mean'])}  {sparkline(returns, 60)}"),
+        ("evaluations", _evaluations(d["evaluations"])),
+        ("commit", "none" if not git else f"{git['commit'][:12]}{' with changes' if git['dirty'] else ''}"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
+        ("machine", f"{hardware.get('cpu')}, {hardware.get('cpu_cores')} cores, "
+         f"{format_bytes(hardware.get('memory_bytes') or 0)}, {len(hardware.get('gpus') or [])} GPUs"),
+        ("command", " ".join(manifest.get("command") or [])),
+    ]  # fmt: skip
+    _print_pairs(pairs)
+    for checkpoint in d["checkpoints"]:
+        size = format_bytes(checkpoint["size_bytes"])
+        print(f"  {checkpoint['name']}  {checkpoint['env_steps']} env steps  {size}")
+
+
+def experiment(loaded: Any, *, as_json: bool) -> None:
+    """Print a resolved experiment of `rlx show`."""
+    if as_json:
+        _json(_experiment_facts(loaded))
+        return
+    notes(loaded.notes)
+    _print_spec(loaded)
+    _print_deviations(loaded)
+
+
+def dry_run(loaded: Any, checks: Sequence[Any], *, as_json: bool) -> None:
+    """Print what `rlx train` would do: the experiment, its runs, their needs, deviations from the paper."""
+    if as_json:
+        _json({**_experiment_facts(loaded), "runs": [_check_facts(check) for check in checks]})
+        return
+    from rlx.experiment.memory import format_bytes
+
+    _print_spec(loaded)
+    for check in checks:
+        print(f"\nrun {check.run.name}")
+        protocol = ", ".join(f"{key} {value}" for key, value in check.protocol.items() if value is not None)
+        _print_pairs(
+            [
+                ("environment", protocol),
+                ("cores", f"{check.cpus_needed:g} busy of {check.cpus_available}; "
+                 f"{check.learner_threads} torch thread(s) per learner"),
+                ("memory", f"about {format_bytes(check.memory.total)} of "
+                 f"{format_bytes(check.memory_available_bytes)}: "
+                 + ", ".join(f"{name} {format_bytes(size)}" for name, size in check.memory.parts.items())),
+            ]
+        )  # fmt: skip
+    _print_deviations(loaded)
+
+
+def algorithms(presets: Sequence[Any], *, as_json: bool) -> None:
+    """Print the algorithms."""
+    rows = [
+        {"name": p.name, "title": p.title, "builds_on": p.parent.name if p.parent else None} for p in presets
+    ]
+    if as_json:
+        _json(rows)
+        return
+    table = _table("algorithm", "what it is", "builds on")
+    for row in rows:
+        table.add_row(row["name"], row["title"], row["builds_on"] or "-")
+    _console().print(table)
+
+
+def algorithm(preset: Any, values: Mapping[tuple[str, ...], tuple[Any, str]], *, as_json: bool) -> None:
+    """Print one algorithm with every value of its preset and where the value is from."""
+    rows = [
+        {"path": ".".join(path), "value": value, "source": source} for path, (value, source) in values.items()
+    ]
+    if as_json:
+        _json({"name": preset.name, "title": preset.title, "values": rows})
+        return
+    print(f"{preset.name}: {preset.title}")
+    table = _table("setting", "value", "source")
+    for row in rows:
+        table.add_row(str(row["path"]), _yaml(row["value"]), str(row["source"]))
+    _console().print(table)
+
+
+def bench_rows(rows: Sequence[Mapping[str, Any]], file: Path | None) -> ExitCode:
+    """Print the figures of `rlx bench`, write them as JSON, and say whether all reach their floors."""
+    if file is not None:
+        from rlx.runs.files import plain
+
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(plain(list(rows)), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    columns = ("name", "value", "unit", "limit", "ratio", "floor", "ok")
+    table = _table(*columns)
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    _console().print(table)
+    return ExitCode.BELOW_FLOOR if any(row.get("ok") is False for row in rows) else ExitCode.OK
+
+
+_json = as_json
+
+
+def _experiment_facts(loaded: Any) -> dict[str, Any]:
+    return {
+        "spec": loaded.spec.model_dump(mode="json"),
+        "file": loaded.file,
+        "notes": list(loaded.notes),
+        "deviations": [d._asdict() for d in loaded.deviations()],
+        "runs": [{"name": run.name, "env": run.env, "seed": run.seed} for run in loaded.runs()],
+    }
+
+
+def _check_facts(check: Any) -> dict[str, Any]:
+    return {
+        "name": check.run.name,
+        "env": check.run.env,
+        "seed": check.run.seed,
+        "protocol": check.protocol,
+        "memory_bytes": {**check.memory.parts, "total": check.memory.total},
+        "memory_available_bytes": check.memory_available_bytes,
+        "cpus_needed": check.cpus_needed,
+        "cpus_available": check.cpus_available,
+        "learner_torch_threads": check.learner_threads,
+    }
+
+
+def _print_spec(loaded: Any) -> None:
+    """Print YAML with the origin of each value that the user gave as a comment."""
+    for path, value in _leaves(loaded.spec.model_dump(mode="json")):
+        origin = str(loaded.origin(".".join(path)))
+        indent = "  " * (len(path) - 1)
+        if value is _SECTION:
+            print(f"{indent}{path[-1]}:")
+            continue
+        line = f"{indent}{path[-1]}: {_yaml(value)}"
+        given = not origin.startswith(("preset ", "default"))
+        print(f"{line:<60} # {origin}" if given else line)
+
+
+def _print_deviations(loaded: Any) -> None:
+    found = loaded.deviations()
+    if not found:
+        print("\nno value differs from the paper")
+        return
+    print("\ndiffers from the paper:")
+    for deviation in found:
+        print(f"  {deviation.path}: {_yaml(deviation.ours)} (paper: {_yaml(deviation.paper)})")
+
+
+_SECTION = object()
+
+
+def _leaves(data: Mapping[str, Any], at: tuple[str, ...] = ()) -> Sequence[tuple[tuple[str, ...], Any]]:
+    found: list[tuple[tuple[str, ...], Any]] = []
+    for key, value in data.items():
+        path = (*at, str(key))
+        if isinstance(value, Mapping) and value:
+            found.append((path, _SECTION))
+            found.extend(_leaves(value, path))
+        else:
+            found.append((path, value))
+    return found
+
+
+def _yaml(value: Any) -> str:
+    from rlx.experiment.validate import as_yaml
+
+    return str(as_yaml(list(value) if isinstance(value, tuple) else value))
+
+
+def _result_facts(result: Any) -> dict[str, Any]:
+    from rlx.runs.files import plain
+
+    facts = {
+        "run": result.path.name,
+        "path": str(result.path),
+        "state": result.state,
+        "reason": result.reason,
+        "checkpoint": result.checkpoint,
+        "evaluation_return_mean": (result.evaluation or {}).get("return_mean"),
+        "warnings": result.warnings,
+    }
+    keys = ("env_steps", "env_frames", "updates", "seconds", "return_mean")
+    return dict(plain({**facts, **{key: result.row.get(key) for key in keys}}))
+
+
+def _results_table(results: Sequence[Any], total: int) -> None:
+    from rich.text import Text
+
+    from rlx.runs.live import clock, quantity
+
+    table = _table("run", "state", "env steps", "updates", "time", "return", "evaluated", "checkpoint", "why")
+    for result in results:
+        row = result.row
+        table.add_row(
+            str(result.path),
+            Text(result.state, style=_STATE_STYLES.get(result.state, "")),
+            quantity(row.get("env_steps")),
+            quantity(row.get("updates")),
+            clock(row.get("seconds") or 0.0),
+            _real(row.get("return_mean")),
+            _real((result.evaluation or {}).get("return_mean")),
+            result.checkpoint or "-",
+            result.reason,
+        )
+    _console().print(table)
+    if len(results) < total:
+        print(f"{total - len(results)} of {total} runs were not started")
+
+
+def _evaluations(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows:
+        return "none yet"
+    last = rows[-1]
+    best = max(float(row.get("return_mean") or float("-inf")) for row in rows)
+    spread = _real(last.get("return_std"))
+    return (
+        f"{_real(last.get('return_mean'))} +- {spread} over {last.get('episodes')} episodes "
+        f"at {last.get('env_steps')} env steps; best {_real(best)} of {len(rows)}"
+    )
+
+
+def _print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
+    width = max(len(name) for name, _ in pairs)
+    for name, text in pairs:
+        print(f"{name:<{width}}  {text}")
+
+
+def _real(value: Any) -> str:
+    return "-" if value is None else f"{float(value):.2f}"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "NO"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _table(*columns: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=index == 0 and len(columns) < 4)
+    return table
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    # A pipe has no width: do not fold its lines at 80 columns.
+    return Console(file=sys.stdout) if sys.stdout.isatty() else Console(file=sys.stdout, width=200)

@@ -1,0 +1,150 @@
+"""Start experiments and go on with runs: one run after the other, each in its directory."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from rlx.experiment.override import parse_stop
+from rlx.experiment.problems import ExperimentError
+from rlx.experiment.resolve import Experiment
+from rlx.experiment.spec import ExperimentSpec
+from rlx.runs.directory import STOPPED, RunDirectory
+from rlx.runs.engine import Engine, EngineFactory
+from rlx.runs.errors import RunDirectoryError, RunExistsError
+from rlx.runs.loop import RunResult, train
+from rlx.runs.noise import captured, quiet_libraries
+from rlx.runs.preflight import preflight
+from rlx.runs.summary import find_run
+from rlx.runs.view import View
+
+IF_EXISTS = ("fail", "resume", "overwrite")
+
+
+def build_engine(spec: ExperimentSpec, run_dir: Path) -> Engine:
+    """Build the engine of one run. Imports Ray and torch."""
+    quiet_libraries()
+    from rlx.experiment.build import build_engine as build
+
+    engine: Engine = build(spec, run_dir)
+    return engine
+
+
+def launch(
+    experiment: Experiment,
+    root: Path,
+    view: Callable[[], View],
+    *,
+    if_exists: str = "fail",
+    capture_terminal: bool = True,
+    engine_factory: EngineFactory = build_engine,
+) -> Iterator[RunResult]:
+    """Train every run of an experiment, one after the other.
+
+    A failed run does not keep the next one from starting; a stopped one does.
+
+    Args:
+        experiment: resolved and checked.
+        root: where run directories are made.
+        view: makes the view of one run.
+        if_exists: `fail` (before anything starts), `resume` or `overwrite`.
+        capture_terminal: whether stderr and prints of libraries go to train.log.
+        engine_factory: see `rlx.runs.engine`.
+
+    Yields:
+        How each run ended.
+
+    Raises:
+        ExperimentError: the machine cannot run it.
+        RlxError: a directory cannot be used.
+    """
+    checks = preflight(experiment)
+    directories = [RunDirectory(root / check.run.name) for check in checks]
+    if if_exists == "fail":
+        _refuse_existing(directories)
+    for check, directory in zip(checks, directories, strict=True):
+        spec = check.run.spec
+        result = train(
+            spec,
+            directory,
+            engine_factory,
+            view(),
+            if_exists=if_exists,
+            protocol=check.protocol,
+            around=_around(spec, capture_terminal),
+        )
+        yield result
+        if result.state == STOPPED:
+            return
+
+
+def resume(
+    text: str,
+    root: Path,
+    view: View,
+    *,
+    stop: Sequence[str] = (),
+    capture_terminal: bool = True,
+    engine_factory: EngineFactory = build_engine,
+) -> RunResult:
+    """Go on with a run from its newest valid checkpoint, as its manifest describes it.
+
+    Args:
+        text: path, name or beginning of the name of the run.
+        root: where runs are looked for by name.
+        view: shows it.
+        stop: `CONDITION=NUMBER` texts; replaces the recorded stop conditions.
+        capture_terminal: whether stderr and prints of libraries go to train.log.
+        engine_factory: see `rlx.runs.engine`.
+
+    Raises:
+        RunNotFoundError, RunLockedError, RunDirectoryError, ExperimentError.
+    """
+    directory = find_run(text, root)
+    spec = recorded_spec(directory, stop)
+    around = _around(spec, capture_terminal)
+    return train(spec, directory, engine_factory, view, if_exists="resume", around=around)
+
+
+def recorded_spec(directory: RunDirectory, stop: Sequence[str] = ()) -> ExperimentSpec:
+    """Read the spec of a run from its manifest, with other stop conditions if some are given.
+
+    Raises:
+        RunDirectoryError: this version of rlx cannot read it.
+        ExperimentError: a stop condition is wrong.
+    """
+    recorded: dict[str, Any] = dict(directory.manifest.get("spec") or {})
+    document = parse_stop(stop)
+    if document is not None:
+        recorded["stop"] = document.data["stop"]
+    try:
+        return ExperimentSpec.model_validate(recorded)
+    except ExperimentError:
+        raise
+    except ValueError as error:
+        version = directory.manifest.get("rlx_version", "unknown")
+        raise RunDirectoryError(
+            f"the recorded experiment is not valid here (recorded by rlx {version}): {error}",
+            str(directory.path / "manifest.json"),
+        ) from None
+
+
+def _refuse_existing(directories: Sequence[RunDirectory]) -> None:
+    """Complain before the first run, not after hours of it."""
+    there = [directory for directory in directories if directory.exists]
+    if there:
+        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        raise RunExistsError(
+            f"a run is already here ({there[0].state})",
+            f"{there[0].path}{more}",
+            "--if-exists resume goes on with it, --if-exists overwrite deletes it, --name gives another name",
+        )
+
+
+def _around(spec: Any, terminal: bool) -> Callable[[Path], AbstractContextManager[object]]:
+    level = str(spec.debugging.log_level)
+    capture = functools.partial(captured, level=level, terminal=terminal)
+    return lambda path: capture(path / "train.log")

@@ -1,0 +1,104 @@
+"""What can be known about a run before it starts: environment, memory, cores, what the machine lacks."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from rlx.experiment.check import cpus_needed, learner_threads, machine_problems
+from rlx.experiment.memory import EnvShape, MemoryEstimate, estimate, machine_memory_bytes, memory_problems
+from rlx.experiment.problems import ExperimentError, Problem
+from rlx.experiment.resolve import Experiment, RunSpec
+from rlx.experiment.spec import ExperimentSpec
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """One run and what it needs. `protocol` is the environment's, with nothing left open."""
+
+    run: RunSpec
+    protocol: dict[str, Any]
+    shape: EnvShape
+    memory: MemoryEstimate
+    cpus_needed: float
+    cpus_available: int
+    memory_available_bytes: int
+    learner_threads: int
+
+
+def preflight(experiment: Experiment) -> list[Preflight]:
+    """Look at every run of an experiment; starts nothing but one environment of each id.
+
+    Raises:
+        ExperimentError: with everything that is missing: environments, cores, memory, devices.
+    """
+    checks: list[Preflight] = []
+    problems: list[Problem] = []
+    for run in experiment.runs():
+        done = next((check for check in checks if check.run.env == run.env), None)
+        if done is not None:
+            checks.append(dataclasses.replace(done, run=run))
+            continue
+        try:
+            check = _check(run)
+        except ValueError as error:
+            problems.append(Problem(experiment.origin("env"), "env", str(error)))
+            continue
+        checks.append(check)
+        problems += memory_problems(
+            run.spec, check.memory, experiment.origin, available_bytes=check.memory_available_bytes
+        )
+    cpus = _cpu_count()
+    problems += machine_problems(
+        experiment.spec, experiment.origin, num_cpus=cpus, has_cuda=_has_cuda(experiment.spec)
+    )
+    if problems:
+        raise ExperimentError(problems)
+    return checks
+
+
+def _check(run: RunSpec) -> Preflight:
+    from rlx.envs import describe_env, resolve_env
+
+    spec = run.spec
+    env = resolve_env(run.env, spec.environment)
+    info = describe_env(env)
+    shape = EnvShape(
+        frame_shape=tuple(info.frame_shape),
+        dtype_bytes=info.frame_dtype.itemsize,
+        frame_stack=info.frame_stack,
+        num_actions=info.num_actions,
+    )
+    cpus = _cpu_count()
+    return Preflight(
+        run=run,
+        protocol=dataclasses.asdict(env),
+        shape=shape,
+        memory=estimate(spec, shape),
+        cpus_needed=cpus_needed(spec),
+        cpus_available=spec.resources.num_cpus or cpus,
+        memory_available_bytes=spec.resources.memory_limit_bytes or machine_memory_bytes(),
+        learner_threads=learner_threads(spec, cpus),
+    )
+
+
+def _cpu_count() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _has_cuda(spec: ExperimentSpec) -> bool | None:
+    """Ask torch only if the spec needs a CUDA device: importing it costs two seconds."""
+    devices = (spec.learners.device, spec.env_runners.device)
+    if not (
+        any(device.startswith("cuda") for device in devices)
+        or spec.learners.num_gpus_per_learner
+        or spec.training.update_mode == "cuda_graph"
+    ):
+        return None
+    import torch
+
+    return bool(torch.cuda.is_available())
