@@ -15,7 +15,7 @@ def loop_projection(values, probabilities, atoms):
     spacing = (v_max - v_min) / (num_atoms - 1)
     out = [0.0] * num_atoms
     for value, p in zip(values, probabilities, strict=True):
-        b = (min(max(value, v_min), v_max) - v_min) / spacing
+        b = min((min(max(value, v_min), v_max) - v_min) / spacing, num_atoms - 1)
         low, high = math.floor(b), math.ceil(b)
         if low == high:
             out[low] += p

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlx.losses import td
+from rlx.replay import windows as replay_windows
 from tests.losses.golden import close, golden
 from tests.reference_impl import td_twin
 
@@ -61,6 +62,31 @@ def test_n_step_returns_equal_the_twin(seed, n, gamma, clip):
     close(actual.discounts, discounts.float())
     assert actual.bootstrap_row.dtype == torch.int64
     assert actual.bootstrap_row.tolist() == rows.tolist()
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32), n=st.integers(1, 5), clip=st.sampled_from([None, 1.0]))
+def test_n_step_returns_equal_the_replay_s(seed, n, clip):
+    """Arrival priorities and the learner use one rule, written twice."""
+    stream = td_twin.random_stream(random.Random(seed), episodes=6, max_steps=6)
+    starts = [row for row, _, _ in learnable_starts(stream)]
+    if not starts:
+        return
+    windows = as_windows(td_twin.rows_of(stream), starts, n)
+    actual = td.n_step_returns(**windows, gamma=0.97, reward_clip=clip)
+    last = torch.zeros(len(starts), 1)
+    expected = replay_windows.n_step(
+        torch.cat([windows["rewards"], last], 1).numpy(),
+        torch.cat([windows["terminated"], last.bool()], 1).numpy(),
+        windows["acted"].numpy(),
+        windows["in_episode"].numpy(),
+        n=n,
+        gamma=0.97,
+        reward_clip=clip,
+    )
+    close(actual.returns, torch.from_numpy(expected.returns))
+    close(actual.discounts, torch.from_numpy(expected.discounts))
+    assert torch.equal(actual.bootstrap_row, torch.from_numpy(expected.bootstrap_row))
 
 
 def window(terminated, acted, in_episode, rewards=(1.0, 10.0, 100.0)):
