@@ -73,7 +73,8 @@ class ShardConfig:
             raise ValueError(
                 f"capacity {self.capacity_env_steps} env steps over {self.num_lanes} lanes is "
                 f"{self.rows_per_lane} rows a lane; windows of {self.window.length} rows with "
-                f"{self.frame_stack} stacked frames need {needed}: raise the capacity to at least {needed * self.num_lanes} or use fewer lanes"
+                f"{self.frame_stack} stacked frames need {needed}: raise the capacity to at least "
+                f"{needed * self.num_lanes} or use fewer lanes"
             )
 
     @property

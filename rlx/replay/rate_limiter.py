@@ -13,12 +13,12 @@ class RateLimiter:
 
     - The learner may take a batch when at least a whole batch is owed. So L never exceeds
       ``ratio * (I - min_env_steps)``, and the last batch is at most one batch behind it.
-    - Runners may insert while at most ``max(tolerance * ratio * min_env_steps, 2 * largest batch)`` samples are
-      owed; the largest batch is the largest that `may_learn` or `learn` was given. Before the warm-up ends they
-      always may. What they have under way when they are stopped still comes in: the samples owed may exceed the
-      bound by ratio times that.
+    - Runners may insert while at most ``max(tolerance * ratio * min_env_steps, 2 * largest batch)`` samples
+      are owed; the largest batch is the largest that `may_learn` or `learn` was given. Before the warm-up
+      ends they always may. What they have under way when they are stopped still comes in: the samples owed
+      may exceed the bound by ratio times that.
 
-    When runners may not insert, more than two batches are owed, so the learner may learn: no state stops both.
+    When runners may not insert, more than two batches are owed, so the learner may learn: none waits forever.
     Over a run ``L / (I - min_env_steps)`` is below the ratio by at most what is owed over the env steps.
 
     With ``ratio=None`` both run free; the learner only waits for `min_env_steps`.
@@ -58,7 +58,7 @@ class RateLimiter:
 
     @property
     def owed_samples(self) -> float:
-        """Samples that may still be learned for what was inserted; without a ratio, infinite after warm-up."""
+        """Samples that may still be learned for what came in; without a ratio infinite after warm-up."""
         after_start = self._inserted_env_steps - self.min_env_steps
         if self.ratio is None:
             return math.inf if after_start >= 0 else -math.inf

@@ -25,7 +25,7 @@ class ColumnRing:
         self.num_lanes = num_lanes
         self.rows_per_lane = rows_per_lane
         self.columns: dict[str, Array] = {
-            # numpy asks for huge pages for `empty`, not for `zeros`: filling is then 15 times faster.
+            # For `empty`, unlike `zeros`, numpy asks for huge pages: fewer faults while memory fills.
             name: np.empty((num_lanes, rows_per_lane, *shape), dtype)
             for name, (dtype, shape) in specs.items()
         }

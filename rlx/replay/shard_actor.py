@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import ray
@@ -21,6 +22,10 @@ class ReplayShardActor(ReplayShard):
     def ping(self) -> bool:
         """Answer."""
         return True
+
+    def process_id(self) -> int:
+        """Return the process that this shard lives in; another one means that it was restarted, empty."""
+        return os.getpid()
 
     def begin_save(self, path: str, previous: str | None = None) -> None:
         """Begin a `save`; returns when the state of this moment is fixed."""

@@ -37,11 +37,9 @@ def _find(nodes: Floats, base: int, masses: Floats, leaves: Ints) -> None:
         while node < base:
             left = nodes[2 * node]
             # Rounding may leave a mass at or beyond the sum of what follows: never enter an empty right half.
-            if mass < left or nodes[2 * node + 1] <= 0.0:
-                node = 2 * node
-            else:
-                mass -= left
-                node = 2 * node + 1
+            right = (mass >= left) & (nodes[2 * node + 1] > 0.0)
+            mass -= left * right
+            node = 2 * node + right
         leaves[i] = node - base
 
 
