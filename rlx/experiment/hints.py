@@ -111,14 +111,11 @@ def unknown_key(path: Path) -> str:
         return "did you mean " + " or ".join(repr(name) for name in units) + f" ({why})?"
     if key in _ELSEWHERE:
         return f"did you mean {_relative(_ELSEWHERE[key], section)!r}?"
-    near = closest(key, siblings)
-    if near:
-        return near
     elsewhere = [".".join(p) for p in known_paths() if p[-1] == key]
     elsewhere += [".".join(p) for p in known_paths() if _stem(p[-1]) == _stem(key) and _stem(p[-1]) != p[-1]]
     if elsewhere:
         return f"did you mean {elsewhere[0]!r}?"
-    return closest(key, (p[-1] for p in known_paths() if len(p) == 1)) or _far(key)
+    return closest(key, siblings) or closest(key, (p[-1] for p in known_paths() if len(p) == 1)) or _far(key)
 
 
 def _far(key: str) -> str:

@@ -83,6 +83,8 @@ class Layers:
                 self._merge(base[key], value, path, document)
             elif isinstance(value, Mapping):
                 self._forget(path)
+                if path in document.keys:
+                    self.places[path] = document.keys[path]
                 self._note(path, document)
                 base[key] = {}
                 self._merge(base[key], value, path, document)

@@ -67,7 +67,7 @@ def load_text(
             problems += error.problems
         else:
             documents += [given] if given is not None else []
-    if stop:
+    if any(("stop",) in given.places and given.places[("stop",)].source == "--stop" for given in documents):
         # `--stop` says it all: drop what the file says.
         documents[0].data.pop("stop", None)
     try:

@@ -164,7 +164,9 @@ class Training(Section):
     v_max: float = Field(description="Return at the highest atom.")
     noisy: bool = Field(description="Factorised-Gaussian noisy layers in the heads.")
     noisy_sigma0: PositiveFloat = Field(description="Initial noise of a noisy layer, times sqrt(inputs).")
-    optimizer: Literal["adam", "rmsprop_centered"] = Field(description="Optimiser.")
+    optimizer: Literal["adam", "rmsprop_centered"] = Field(
+        description="The optimiser: Adam, or RMSProp with centred second moments."
+    )
     adam_epsilon: PositiveFloat = Field(description="Adam's epsilon, outside the root.")
     rmsprop_decay: Fraction = Field(description="Decay of both running means of centred RMSProp.")
     rmsprop_epsilon: PositiveFloat = Field(description="Centred RMSProp's epsilon, inside the root.")

@@ -48,6 +48,9 @@ def validate(layers: Layers) -> tuple[ExperimentSpec | None, list[Problem], list
             if path[:1] == ("env",):
                 path = ("env",)  # the alternatives of the union stand in the rest
             problems.setdefault(path, _problem(path, found, layers))
+        # A list whose items are all wrong also counts as empty; the items say it better.
+        outer = {path[:length] for path in problems for length in range(len(path))}
+        problems = {path: problem for path, problem in problems.items() if path not in outer}
         return None, list(problems.values()), list(problems)
 
 

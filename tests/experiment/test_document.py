@@ -110,9 +110,13 @@ def test_aliases_cannot_multiply_without_end():
 characters = st.characters(max_codepoint=0xD7FF)
 scalars = st.none() | st.booleans() | st.integers(-(10**12), 10**12) | st.text(characters, max_size=8)
 values = st.recursive(
-    scalars | st.floats(allow_nan=False),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.text(characters, min_size=1, max_size=5).filter(lambda k: k != "<<"), inner, max_size=3),
+    scalars | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.text(characters, min_size=1, max_size=5).filter(lambda k: k != "<<"), inner, max_size=3
+        )
+    ),
     max_leaves=8,
 )
 
