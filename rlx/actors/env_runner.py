@@ -1,0 +1,268 @@
+"""The environment runner: N lanes acted in together, handed over as columnar blocks.
+
+It is an RLlib `SingleAgentEnvRunner`, so that `EnvRunnerGroup`, its fault tolerance and Tune treat it
+as any other; `sample` and the connector path behind it are replaced by `collect`, which sends a block
+of columns straight to a replay shard (docs/design/0001-contracts.md).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+import torch
+from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
+from ray.rllib.utils.metrics import (
+    EPISODE_LEN_MEAN,
+    EPISODE_RETURN_MEAN,
+    NUM_ENV_STEPS_SAMPLED,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+    NUM_EPISODES,
+)
+
+from rlx.actors.lanes import Lanes
+from rlx.actors.player import PlayedEpisodes, play_episodes, q_function
+from rlx.envs.vector import make_vector_env
+from rlx.replay.block import Block
+
+
+@dataclass(frozen=True)
+class CollectRequest:
+    """What the driver asks of a runner.
+
+    Attributes:
+        steps: T, rows to collect per lane.
+        env_steps: the run's environment steps so far, for schedules.
+        shard: replay shard that takes the block: an actor handle, a `ReplayShard`, or None (the block
+            is dropped, for timing).
+        weights: module state, or a reference to it, when newer than what the runner has.
+        version: learner updates behind those weights.
+    """
+
+    steps: int
+    env_steps: int = 0
+    shard: Any = None
+    weights: Any = None
+    version: int = -1
+
+
+@dataclass
+class Episode:
+    """A finished training episode: undiscounted raw return, length in env steps, epsilon, lane."""
+
+    episode_return: float
+    length_env_steps: int
+    epsilon: float
+    lane_id: int
+
+
+@dataclass
+class CollectReport:
+    """What a runner tells the driver after a block: counts and times, never frames.
+
+    Attributes:
+        worker_index, env_steps, episodes, version, weights_seconds: see the names.
+        sample_seconds: spent acting and stepping.
+        shard_seconds: spent waiting for a shard to take earlier blocks.
+        has_weights: False if the runner acted on weights nobody sent it (it was restarted).
+        lost_env_steps: env steps of blocks that a dead shard did not take.
+        plugin_metrics: name -> value.
+    """
+
+    worker_index: int
+    env_steps: int
+    version: int
+    has_weights: bool
+    sample_seconds: float
+    shard_seconds: float
+    weights_seconds: float
+    epsilon_mean: float
+    lost_env_steps: int = 0
+    episodes: list[Episode] = field(default_factory=list)
+    plugin_metrics: dict[str, float] = field(default_factory=dict)
+
+
+class ReplayEnvRunner(SingleAgentEnvRunner):
+    """Act in N environments and hand blocks of columns to replay shards.
+
+    Source: actors of [Ape-X] section 3, Algorithm 1: act, compute Q values once, send a block.
+    """
+
+    #: Blocks that may be on their way to a shard before this runner waits for it.
+    MAX_BLOCKS_IN_FLIGHT = 2
+
+    def __init__(self, *, config: Any, **kwargs: Any) -> None:
+        super().__init__(config=config, **kwargs)
+        self.version = -1
+        self._evaluations = 0
+        self._pending: list[tuple[Any, int]] = []
+        self._lost_env_steps = 0
+        self.lanes: Lanes | None = None
+        if self.env is not None:
+            self.lanes = self._make_lanes(self.env, self.config.runner_seed(self.worker_index or 0))
+
+    def make_env(self) -> None:
+        """Build this runner's vector environment (RLlib hook)."""
+        if self.env is not None:
+            self.env.close()
+        if self.worker_index:
+            torch.set_num_threads(1)  # runners share the cores: more threads per process only contend
+        self.env = make_vector_env(
+            self.config.env_spec(),
+            self.config.num_envs_per_env_runner,
+            seed=self.config.runner_seed(self.worker_index or 0),
+            num_threads=1,
+        )
+        self.num_envs = self.env.num_envs
+
+    def make_module(self) -> None:
+        """Build the acting network on this runner's device (RLlib hook)."""
+        spec = self.config.get_rl_module_spec(spaces=self.get_spaces(), inference_only=True)
+        self.module = spec.build()
+        self.module.to(self._device)
+        self.module.eval().requires_grad_(False)
+
+    def get_spaces(self) -> dict[str, Any]:
+        """Return the spaces of the stacked observation and the action (RLlib hook)."""
+        return self.config.module_spaces()
+
+    def _make_lanes(self, env: Any, seed: int) -> Lanes:
+        return Lanes(
+            env,
+            worker_index=self.worker_index or 0,
+            seed=seed,
+            stream_id=int.from_bytes(os.urandom(7), "little"),
+            epsilon=self.config.epsilon_source(),
+            plugins=self.config.plugin_set(),
+            plugin_context=self.config.plugin_context(
+                num_lanes=env.num_envs, worker_index=self.worker_index or 0, seed=seed, device=str(self._device)
+            ),
+            plugin_modules=dict(self.module.plugin_modules.items()),
+        )
+
+    def _take_weights(self, weights: Any, version: int) -> float:
+        """Load newer weights; return the seconds it took."""
+        started = time.perf_counter()
+        if weights is not None:
+            state = ray.get(weights) if isinstance(weights, ray.ObjectRef) else weights
+            self.module.set_state(state)
+        self.version = max(self.version, version)
+        return time.perf_counter() - started
+
+    def collect(self, request: CollectRequest) -> CollectReport:
+        """Act for `request.steps` rows in every lane and send the block to the shard."""
+        assert self.lanes is not None
+        weights_seconds = self._take_weights(request.weights, request.version)
+        started = time.perf_counter()
+        block, episodes, epsilon_mean = self.lanes.collect(
+            q_function(self.module, self._device, fresh_noise=True), request.steps, request.env_steps, self.version
+        )
+        sampled = time.perf_counter()
+        env_steps = int(block.columns["acted"].sum())
+        self.num_env_steps_sampled_lifetime += env_steps
+        self._send(block, request.shard, env_steps)
+        lost, self._lost_env_steps = self._lost_env_steps, 0
+        return CollectReport(
+            worker_index=self.worker_index or 0,
+            env_steps=env_steps,
+            version=self.version,
+            has_weights=self.version >= 0,
+            sample_seconds=sampled - started,
+            shard_seconds=time.perf_counter() - sampled,
+            weights_seconds=weights_seconds,
+            epsilon_mean=epsilon_mean,
+            lost_env_steps=lost,
+            episodes=[Episode(*episode) for episode in episodes],
+            plugin_metrics=self.lanes.plugin_metrics(),
+        )
+
+    def _send(self, block: Block, shard: Any, env_steps: int) -> None:
+        """Hand a block over; wait only when too many are on their way."""
+        if shard is None:
+            return
+        if not isinstance(shard, ray.actor.ActorHandle):
+            shard.add(block)
+            return
+        self._pending.append((shard.add.remote(block), env_steps))
+        while len(self._pending) > self.MAX_BLOCKS_IN_FLIGHT:
+            reference, steps = self._pending.pop(0)
+            try:
+                ray.get(reference)
+            except ray.exceptions.RayError:
+                self._lost_env_steps += steps
+
+    def flush(self) -> int:
+        """Wait until every block sent so far is in its shard; return the env steps lost on the way."""
+        for reference, steps in self._pending:
+            try:
+                ray.get(reference)
+            except ray.exceptions.RayError:
+                self._lost_env_steps += steps
+        self._pending.clear()
+        return self._lost_env_steps
+
+    def restart_episodes(self, seed: int) -> None:
+        """Start every lane anew, as a new stream (used where an emulator cannot be saved)."""
+        assert self.lanes is not None
+        self.lanes.restart(seed)
+
+    def sample(
+        self,
+        *,
+        num_timesteps: int | None = None,
+        num_episodes: int | None = None,
+        explore: bool | None = None,
+        random_actions: bool = False,
+        force_reset: bool = False,
+    ) -> list[PlayedEpisodes]:
+        """Play episodes for RLlib's evaluation; training goes through `collect`."""
+        settings = self.config.rlx.evaluation
+        epsilon = 1.0 if random_actions else settings.epsilon
+        seed = self.config.runner_seed(self.worker_index or 0) + 1_000_003 * (1 + self._evaluations)
+        self._evaluations += 1
+        played = play_episodes(
+            self.module,
+            self.config.env_spec(),
+            episodes=num_episodes or settings.episodes,
+            num_envs=settings.num_envs,
+            epsilon=epsilon,
+            seed=seed,
+            device=self._device,
+        )
+        for name, value in (
+            (EPISODE_RETURN_MEAN, float(played.returns.mean())),
+            (EPISODE_LEN_MEAN, float(played.lengths.mean())),
+        ):
+            self.metrics.log_value(name, value, window=1)
+        self.metrics.log_value(NUM_EPISODES, len(played.returns), reduce="sum")
+        self.metrics.log_value(NUM_ENV_STEPS_SAMPLED, played.env_steps(), reduce="sum")
+        self.metrics.log_value(NUM_ENV_STEPS_SAMPLED_LIFETIME, played.env_steps(), reduce="lifetime_sum")
+        return [played]
+
+    def get_metrics(self) -> Any:
+        """Return RLlib's reduced metrics (evaluation only; training reports through `collect`)."""
+        return self.metrics.reduce()
+
+    def get_lane_state(self) -> dict[str, Any]:
+        """Return what continues a lane after a restart: RNGs, schedules, plugins, environments."""
+        assert self.lanes is not None
+        return {"lanes": self.lanes.get_state(), "version": self.version}
+
+    def set_lane_state(self, state: dict[str, Any]) -> bool:
+        """Take `get_lane_state`'s result; return whether the episodes in progress go on."""
+        assert self.lanes is not None
+        self.version = state["version"]
+        return self.lanes.set_state(state["lanes"])
+
+    def assert_healthy(self) -> None:
+        """Raise if construction did not complete (RLlib hook)."""
+        assert self.env is not None
+        assert self.module is not None
+
+    def stop(self) -> None:
+        """Close the environments."""
+        if self.env is not None:
+            self.env.close()

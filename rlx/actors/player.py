@@ -1,0 +1,73 @@
+"""Playing whole episodes with a frozen policy: evaluation, apart from training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlx.actors.lanes import Lanes
+from rlx.envs.spec import EnvSpec
+from rlx.envs.vector import make_vector_env
+
+
+@dataclass(frozen=True)
+class PlayedEpisodes:
+    """Undiscounted raw returns float64 `[E]` and lengths int64 `[E]` in env steps.
+
+    The two methods are what RLlib's evaluation sums over the results of `sample`.
+    """
+
+    returns: np.ndarray
+    lengths: np.ndarray
+
+    def env_steps(self) -> int:
+        """Return the env steps of all episodes."""
+        return int(self.lengths.sum())
+
+    def agent_steps(self) -> int:
+        """Return the same count: there is one agent."""
+        return self.env_steps()
+
+
+def q_function(module: Any, device: torch.device | str, *, fresh_noise: bool) -> Callable[[np.ndarray], np.ndarray]:
+    """Return stacked observations `[N, S, *frame]` -> float32 Q values `[N, A]` of a `QModule`.
+
+    Args:
+        module: the network.
+        device: where it lies.
+        fresh_noise: draw noise for noisy layers before every pass, as acting in training does.
+    """
+    noisy = fresh_noise and module.network_config.noisy
+
+    def q_values(observation: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            if noisy:
+                module.q_network.sample_noise()
+            obs = torch.from_numpy(observation).to(device, non_blocking=True)
+            return module.q_values(obs).cpu().numpy()
+
+    return q_values
+
+
+def play_episodes(
+    module: Any, env_spec: EnvSpec, *, episodes: int, num_envs: int, epsilon: float, seed: int, device: Any = "cpu"
+) -> PlayedEpisodes:
+    """Play `episodes` whole episodes in fresh environments; noisy layers act by their means.
+
+    Each lane's share of the episodes is fixed beforehand: taking those that end first would favour
+    short episodes.
+    """
+    lanes = min(num_envs, episodes)
+    env = make_vector_env(env_spec, lanes, seed=seed, num_threads=1)
+    module.q_network.use_noise(False)
+    try:
+        player = Lanes.player(env, seed=seed, epsilon=epsilon)
+        returns, lengths = player.play(q_function(module, device, fresh_noise=False), episodes)
+    finally:
+        module.q_network.use_noise(True)
+        env.close()
+    return PlayedEpisodes(returns, lengths)

@@ -1,0 +1,369 @@
+"""The engine: runners, replay shards and learners kept busy, whatever the algorithm.
+
+The picture is [APEX] figure 1. The driver passes references and grants work; frames go from runners to
+shards and from shards to learners without it. With no processes but the driver's the same calls run one
+after the other, and in deterministic mode always in the same order.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, EPISODE_RETURN_MEAN, NUM_ENV_STEPS_SAMPLED_LIFETIME
+
+from rlx.actors.player import play_episodes
+from rlx.algorithms.checkpoint import ENGINE_FOLDER, CheckpointJob
+from rlx.algorithms.config import ReplayConfig
+from rlx.algorithms.learner_pool import LearnerPool, LearnersDiedError
+from rlx.algorithms.progress import Progress
+from rlx.algorithms.runner_pool import RunnerPool
+from rlx.algorithms.shard_group import ShardGroup
+from rlx.replay.rate_limiter import RateLimiter
+
+logger = logging.getLogger(__name__)
+
+#: Seconds of updates between two looks at the runners, where learner and driver share a process.
+_LEARN_SLICE_SECONDS = 0.05
+#: Updates granted at once where the learner runs free.
+_MOST_UPDATES = 1_000_000
+#: Env steps of an iteration in deterministic mode, where no clock may decide.
+DETERMINISTIC_ITERATION_ENV_STEPS = 1000
+
+
+class ReplayAlgorithm(Algorithm):
+    """An RLlib Algorithm whose training step is the engine's."""
+
+    config: ReplayConfig
+
+    def setup(self, config: ReplayConfig) -> None:
+        """Start runners and learners (RLlib), then shards, and connect them."""
+        super().setup(config)
+        spec = self.config.rlx
+        self.shards = ShardGroup(self.config)
+        self.runners = RunnerPool(self.env_runner_group, self.shards, self.config)
+        self.learners = LearnerPool(self.learner_group, self.config)
+        self.learners.connect(self.shards.shards)
+        self.limiter = RateLimiter(
+            ratio=spec.replay.samples_per_env_step,
+            min_env_steps=spec.training.learning_starts_env_steps,
+            tolerance=spec.replay.ratio_tolerance,
+        )
+        self.progress = Progress(self.config.env_info.frames_per_step)
+        self.events: list[str] = []
+        self._weights: Any = None
+        self._weights_version = -1
+        self._starved = False
+        self._last_checkpoint: Path | None = None
+        self._checkpoints = 0
+        self._eval_module: Any = None
+        self.learner_restarts = 0
+        self._share_parameters()
+
+    def _share_parameters(self) -> None:
+        """Let a local runner act with the local learner's own parameters instead of copies."""
+        if not (self.learners.local and self.runners.local):
+            return
+        runner, learner = self.env_runner_group.local_env_runner, self.learners.local_learner
+        if str(runner._device) != str(learner._device):
+            return
+        runner.module.q_network = learner.q_module.q_network
+        runner.module.plugin_modules = learner.q_module.plugin_modules
+        self.runners.shares_parameters = True
+
+    # Training.
+
+    def training_step(self) -> None:
+        """Keep everybody busy for one reporting interval (RLlib hook)."""
+        deterministic = self.config.rlx.debugging.deterministic
+        deadline = time.monotonic() + self.config.rlx.reporting.interval_seconds
+        end_env_steps = (
+            self.progress.env_steps // DETERMINISTIC_ITERATION_ENV_STEPS + 1
+        ) * DETERMINISTIC_ITERATION_ENV_STEPS
+        while True:
+            self._learn()
+            if self._updates_left() == 0:
+                break
+            if deterministic and self.progress.env_steps >= end_env_steps:
+                break
+            self._collect()
+            if not deterministic and time.monotonic() >= deadline:
+                break
+        self._look_after_processes()
+        self.metrics.log_value(
+            (ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME), self.progress.env_steps, window=1
+        )
+        if self.progress.returns:
+            self.metrics.log_value(
+                (ENV_RUNNER_RESULTS, EPISODE_RETURN_MEAN), float(np.mean(self.progress.returns)), window=1
+            )
+
+    def _updates_left(self) -> int | None:
+        """Return how many updates the stop condition leaves, None if it names none."""
+        limit = self.config.rlx.stop.updates
+        return None if limit is None else max(0, limit - self.progress.updates)
+
+    def _collect(self) -> None:
+        """Ask runners for blocks if the replay ratio allows, and take the reports that are there."""
+        started = time.perf_counter()
+        may_insert = self.limiter.may_insert() or self._starved
+        if may_insert:
+            self._publish_weights()
+            version = self.learners_version
+            self.runners.submit(self.progress.env_steps, self._weights, version)
+        learner_idle = not self.limiter.may_learn(self.learners.batch_size) or self._starved
+        wait = 0.02 if learner_idle or not self.learners.local else 0.0
+        for report in self.runners.ready(wait):
+            self.progress.add_collected(report)
+            self.limiter.insert(report.env_steps)
+            self._starved = False
+        elapsed = time.perf_counter() - started
+        if not may_insert and not self.runners.in_flight:
+            self.progress.runner_wait_seconds += elapsed
+        if learner_idle and not self.learners.updates_in_flight:
+            self.progress.learner_wait_seconds += elapsed
+
+    @property
+    def learners_version(self) -> int:
+        """Return the number of updates behind the weights that runners are sent."""
+        return self.progress.updates if self.runners.shares_parameters else self._weights_version
+
+    def _publish_weights(self) -> None:
+        """Take the learner's weights when a runner is due for newer ones than were last taken."""
+        newest = self.progress.updates
+        if newest == self._weights_version or not self.runners.wants_weights():
+            return
+        weights = self.learners.weights()
+        self._weights = ray.put(weights) if self.learners.local and not self.runners.local else weights
+        self._weights_version = newest
+
+    def _learn(self) -> None:
+        """Grant the updates that the replay ratio owes, and count those that were done."""
+        batch = self.learners.batch_size
+        owed = 0
+        if self.limiter.may_learn(batch):
+            left = self._updates_left()
+            owed = int(min(self.limiter.owed_samples // batch, _MOST_UPDATES))
+            owed = owed if left is None else min(owed, left)
+        if owed:
+            self.learners.set_env_steps(self.progress.env_steps)
+        deterministic = self.config.rlx.debugging.deterministic
+        try:
+            reports = self.learners.learn(owed, float("inf") if deterministic else _LEARN_SLICE_SECONDS)
+        except LearnersDiedError as error:
+            self._replace_learners(error)
+            return
+        for report in reports:
+            self.limiter.learn(report.samples)
+            self.progress.add_learned(report)
+            self._starved = report.starved
+
+    # Faults.
+
+    def restore_env_runners(self, env_runner_group: Any) -> list[int]:
+        """Take restarted runners back (RLlib hook); their next request carries the weights."""
+        if env_runner_group is not self.env_runner_group or self.runners.local:
+            return []
+        restored = env_runner_group.probe_unhealthy_env_runners()
+        if restored:
+            self.events += self.runners.restored(restored)
+        return restored
+
+    def _look_after_processes(self) -> None:
+        self.events += self.shards.check_restarted()
+        if not self.learners.updates_in_flight and not self.learners.alive():
+            self._replace_learners(LearnersDiedError("a learner process is gone"))
+
+    def _replace_learners(self, error: Exception) -> None:
+        """Start new learners from the last checkpoint, else from the last weights sent to runners."""
+        faults = self.config.rlx.fault_tolerance
+        if not faults.restart_failed_learners or self.learner_restarts >= faults.max_restarts:
+            raise error
+        self.learner_restarts += 1
+        before = self.progress.updates
+        self.learner_group.shutdown()
+        spec = self.config.get_multi_rl_module_spec(spaces=self.spaces, inference_only=False)
+        self.learner_group = self.config.build_learner_group(rl_module_spec=spec)
+        checkpoint = self._last_checkpoint / "learner_group" if self._last_checkpoint else None
+        self.learners.replace(self.learner_group, checkpoint, self._weights)
+        self.learners.connect(self.shards.shards)
+        self.progress.updates = self.learners.total_updates()
+        source = f"checkpoint {self._last_checkpoint.name}" if self._last_checkpoint else "the last weights sent"
+        self.events.append(
+            f"a learner died ({error}); new ones go on from {source}: "
+            f"{before - self.progress.updates} updates lost"
+        )
+
+    # Results.
+
+    def step(self) -> dict[str, Any]:
+        """Run one iteration and add the flat row of metrics under `rlx` (RLlib hook)."""
+        result = super().step()
+        result["rlx"] = self._row()
+        return result
+
+    def _row(self) -> dict[str, Any]:
+        stats = self.shards.stats()
+        spec = self.config.rlx
+        events, self.events = self.events, []
+        row = self.progress.row(
+            {
+                "replay_env_steps": int(stats.get("env_steps", 0)),
+                "replay_capacity": spec.replay.capacity,
+                "replay_fill": stats.get("env_steps", 0) / spec.replay.capacity,
+                "replay_ratio": self.limiter.measured_ratio,
+                "replay_ratio_target": spec.replay.samples_per_env_step or 0.0,
+                "lr": spec.training.lr,
+                "healthy_runners": self.runners.healthy,
+                "restarted_runners": self.runners.restarts,
+                "restarted_shards": self.shards.restarts,
+                "restarted_learners": self.learner_restarts,
+            }
+        )
+        row["lost_env_steps"] += self.shards.lost_env_steps
+        row["events"] = events
+        return row
+
+    # Evaluation.
+
+    def evaluate_policy(self, episodes: int, epsilon: float, seed: int) -> dict[str, Any]:
+        """Play whole episodes with the learner's present weights, in environments of their own.
+
+        Args:
+            episodes: how many.
+            epsilon: probability of a random action.
+            seed: of the environments and of those random actions.
+
+        Returns:
+            `returns` (undiscounted, raw), `lengths` (env steps), `seconds`.
+        """
+        started = time.perf_counter()
+        played = play_episodes(
+            self._evaluated_module(),
+            self.config.env_spec(),
+            episodes=episodes,
+            num_envs=self.config.rlx.evaluation.num_envs,
+            epsilon=epsilon,
+            seed=seed,
+            device=self._evaluation_device(),
+        )
+        return {
+            "returns": played.returns.tolist(),
+            "lengths": played.lengths.tolist(),
+            "seconds": time.perf_counter() - started,
+        }
+
+    def _evaluation_device(self) -> Any:
+        return self.learners.local_learner._device if self.learners.local else "cpu"
+
+    def _evaluated_module(self) -> Any:
+        if self.learners.local:
+            return self.learners.local_learner.q_module
+        if self._eval_module is None:
+            spec = self.config.get_multi_rl_module_spec(spaces=self.spaces, inference_only=True)
+            self._eval_module = spec.build()[DEFAULT_MODULE_ID].eval().requires_grad_(False)
+        self._eval_module.set_state(ray.get(self.learners.weights()))
+        return self._eval_module
+
+    # Checkpoints.
+
+    def begin_checkpoint(self, directory: Path | str) -> CheckpointJob:
+        """Write small states into `directory` now and the replay in the background.
+
+        The directory is an RLlib checkpoint (`Algorithm.from_checkpoint` reads it) with a folder of the
+        engine's own beside RLlib's.
+        """
+        directory = Path(directory).absolute()
+        for report in self.learners.drain():
+            self.limiter.learn(report.samples)
+            self.progress.add_learned(report)
+        super().save_to_path(directory)
+        own = directory / ENGINE_FOLDER
+        own.mkdir(parents=True, exist_ok=True)
+        self._checkpoints += 1
+        lanes = self.runners.lane_states()
+        restarted = sum(1 for state in lanes.values() if state["lanes"]["env"] is None)
+        if restarted and self.config.rlx.debugging.deterministic:
+            self.runners.restart_episodes(self._restart_seed())
+        state = {
+            "progress": self.progress.get_state(),
+            "limiter": self.limiter.get_state(),
+            "runners": lanes,
+            "checkpoints": self._checkpoints,
+            "starved": self._starved,
+        }
+        (own / "state.pkl").write_bytes(pickle.dumps(state))
+        if self.config.rlx.checkpointing.include_replay:
+            self.shards.begin_save(own / "replay", self._last_checkpoint_replay())
+        info = {
+            "env_steps": self.progress.env_steps,
+            "updates": self.progress.updates,
+            "samples": self.progress.samples,
+            "restarted_episodes": bool(restarted),
+            "includes_replay": self.config.rlx.checkpointing.include_replay,
+        }
+        return CheckpointJob(self.shards, info, on_done=lambda: self._checkpointed(directory))
+
+    def _restart_seed(self) -> int:
+        return self.config.runner_seed(0) + 7919 * self._checkpoints
+
+    def _last_checkpoint_replay(self) -> Path | None:
+        path = self._last_checkpoint and self._last_checkpoint / ENGINE_FOLDER / "replay"
+        return path if path and path.is_dir() else None
+
+    def _checkpointed(self, directory: Path) -> None:
+        self._last_checkpoint = directory
+
+    def save_to_path(self, path: Any = None, **kwargs: Any) -> str:
+        """Write a whole checkpoint and wait for it (RLlib hook)."""
+        import tempfile
+
+        directory = Path(path or tempfile.mkdtemp(prefix="rlx-checkpoint-"))
+        self.begin_checkpoint(directory).wait()
+        return str(directory)
+
+    def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
+        """Take a checkpoint into this fresh algorithm (RLlib hook)."""
+        super().restore_from_path(path, *args, **kwargs)
+        own = Path(path) / ENGINE_FOLDER
+        if own.is_dir():
+            self._restore_own(own)
+            self._last_checkpoint = Path(path)
+
+    def _restore_own(self, own: Path) -> None:
+        state = pickle.loads((own / "state.pkl").read_bytes())
+        self.progress.set_state(state["progress"])
+        self.limiter.set_state(state["limiter"])
+        self._checkpoints = state["checkpoints"]
+        self._starved = state["starved"]
+        if (own / "replay").is_dir():
+            self.shards.load(own / "replay")
+        going_on = self.runners.set_lane_states(state["runners"])
+        if going_on < len(state["runners"]):
+            self.events.append("episodes in progress could not be saved and start anew")
+            if self.config.rlx.debugging.deterministic:
+                self.runners.restart_episodes(self._restart_seed())
+        self._weights, self._weights_version = None, -1
+
+    def restore(self, directory: Path | str) -> None:
+        """Take a checkpoint; only right after construction.
+
+        Raises:
+            RuntimeError: if this algorithm has already trained (RLlib would keep its newer weights).
+        """
+        if self.progress.env_steps:
+            raise RuntimeError("restore into a fresh algorithm: RLlib keeps newer weights in a live one")
+        self.restore_from_path(str(Path(directory).absolute()))
+
+    def cleanup(self) -> None:
+        """End runners, learners and shards (RLlib hook)."""
+        super().cleanup()
+        if hasattr(self, "shards"):
+            self.shards.stop()

@@ -1,0 +1,64 @@
+"""From a resolved experiment to a running RLlib Algorithm. The one file of this package that imports Ray."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from rlx.experiment.spec import ExperimentSpec
+
+#: Experiments of this prefix run RLlib's own algorithm, for comparison.
+RLLIB_PREFIX = "rllib/"
+
+
+def build_config(spec: ExperimentSpec) -> Any:
+    """Return the AlgorithmConfig of an experiment with one environment and one seed.
+
+    Raises:
+        EnvError: the environment is unknown or unsupported.
+    """
+    from rlx.algorithms import config_class
+
+    return config_class(spec.algorithm)().from_experiment(spec)
+
+
+def start_ray(spec: ExperimentSpec) -> None:
+    """Start Ray, or join the cluster that RAY_ADDRESS names, unless this process has done so."""
+    import ray
+
+    if ray.is_initialized():
+        return
+    options: dict[str, Any] = {"log_to_driver": False, "include_dashboard": False}
+    if not os.environ.get("RAY_ADDRESS"):
+        needed = spec.env_runners.num_env_runners + spec.learners.num_learners + 1
+        options["num_cpus"] = max(spec.resources.num_cpus or os.cpu_count() or 1, needed)
+        options["object_store_memory"] = spec.resources.object_store_memory_bytes
+    ray.init(**options)
+
+
+def is_local(spec: ExperimentSpec) -> bool:
+    """Return whether everything runs in the driver's process, so that no Ray cluster is needed."""
+    return not (spec.env_runners.num_env_runners or spec.learners.num_learners or spec.replay.num_shards)
+
+
+def build_engine(spec: ExperimentSpec, run_dir: Path) -> Any:
+    """Build the Algorithm of one run; it has the interface of `rlx.runs.engine.Engine`.
+
+    Args:
+        spec: a resolved experiment with one environment and one seed.
+        run_dir: where RLlib may log.
+    """
+    import torch
+
+    if spec.algorithm.startswith(RLLIB_PREFIX):
+        from rlx.algorithms.rllib_dqn import build_rllib_engine
+
+        start_ray(spec)
+        return build_rllib_engine(spec, run_dir)
+    if not is_local(spec):
+        start_ray(spec)
+    if spec.debugging.deterministic:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    config = build_config(spec)
+    return config.build_algo()
