@@ -175,7 +175,7 @@ class CheckpointStore:
                 pending.thread.join(30.0)
             shutil.rmtree(pending.path, ignore_errors=True)
 
-    def list(self) -> list[Checkpoint]:
+    def complete(self) -> list[Checkpoint]:
         """Return the checkpoints whose files all have the recorded sizes, oldest first; reads no content."""
         found = [read_checkpoint(path) for _, path in self._directories()]
         return [checkpoint for checkpoint in found if checkpoint is not None]
@@ -207,7 +207,7 @@ class CheckpointStore:
         needed = _size(path)
         shutil.rmtree(path, ignore_errors=True)
         full = is_disk_full(error)
-        last = self.list()[-1:]
+        last = self.complete()[-1:]
         kept = f"the last good checkpoint is {last[0].path.name}" if last else "there is no checkpoint yet"
         if full:
             needed = max(needed, last[0].size_bytes if last else 0)
@@ -224,7 +224,7 @@ class CheckpointStore:
         """Delete what is older than the newest `keep_last` complete ones, except the best one."""
         if self.keep_last is None:
             return
-        complete = self.list()
+        complete = self.complete()
         keep = complete[-max(1, self.keep_last) :]
         names = {checkpoint.path.name for checkpoint in keep}
         best = best_checkpoint(complete, self.ratings)
@@ -260,7 +260,7 @@ def list_checkpoints(directory: Path) -> list[Checkpoint]:
     """Return the complete checkpoints of a `checkpoints/` directory, oldest first, changing nothing."""
     store = CheckpointStore.__new__(CheckpointStore)
     store.directory = directory
-    return store.list()
+    return store.complete()
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:

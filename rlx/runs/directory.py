@@ -219,10 +219,10 @@ class RunDirectory:
         self.set_state(RUNNING)
         self._start_heartbeat()
 
-    def update_session(self, **facts: Any) -> None:
-        """Add facts to the record of the present session."""
+    def update_session(self, **facts: Any) -> bool:
+        """Add facts to the record of the present session. Returns False if the disk is full."""
         self.manifest["sessions"][-1].update(plain(facts))
-        self.save()
+        return self.save()
 
     def end_session(self, state: str, *, error: Mapping[str, Any] | None = None, **facts: Any) -> None:
         """Record how the session ended."""

@@ -178,10 +178,13 @@ class _Session:
                 self._evaluate()
                 test.mark(self.clock(), steps)
             self._record()
+            self._blocked(lambda: self._report(self.store.poll()))
             if save.due(self.clock(), steps) and not self.store.busy:
                 self._blocked(self._begin_checkpoint)
                 save.mark(self.clock(), steps)
-            self._blocked(lambda: self._report(self.store.poll()))
+                if deterministic:
+                    # Waits, so that checkpoints lie at the same steps however fast the disk is.
+                    self._blocked(lambda: self._report(self.store.finish()))
         else:
             reason = None
         self._finish(evaluate=reason is not None and testing.at_end)
@@ -204,7 +207,7 @@ class _Session:
     def _close(self, error: BaseException | None) -> None:
         """Record the end before anything that may hang, then release everything."""
         result = self.result
-        last = self.store.list()[-1:]
+        last = self.store.complete()[-1:]
         result.checkpoint = last[0].path.name if last else None
         result.row = self.row
         facts = {"reason": result.reason, "last_checkpoint": result.checkpoint, **_counts(self.row)}
@@ -380,7 +383,7 @@ class _Session:
         self._event(f"{name}: stopping after this iteration and a checkpoint; Ctrl-C again stops at once")
 
     def _last_good(self) -> str:
-        last = self.store.list()[-1:]
+        last = self.store.complete()[-1:]
         return f"the last good checkpoint is {last[0].path.name}" if last else "there is no checkpoint"
 
     def _fail(self, error: Exception) -> None:
@@ -432,4 +435,4 @@ def _since_process_start(at: float | None = None) -> float:
     import psutil
 
     until = time.time() if at is None or not math.isfinite(at) else at
-    return round(until - psutil.Process().create_time(), 3)
+    return float(round(until - psutil.Process().create_time(), 3))

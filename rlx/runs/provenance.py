@@ -75,7 +75,7 @@ def process_alive(identity: dict[str, Any]) -> bool | None:
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
         # Process ids are reused: the start time tells whether it is still the same process.
-        return abs(process.create_time() - float(identity["process_started_at"])) < 2.0
+        return bool(abs(process.create_time() - float(identity["process_started_at"])) < 2.0)
     except (psutil.Error, KeyError, TypeError, ValueError):
         return False
 

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal: the first asks the loop to stop cleanly, a second Ctrl-C stops it now."""
+"""Ctrl-C, SIGTERM and a closed terminal: the first asks for a clean stop, a second Ctrl-C stops now."""
 
 from __future__ import annotations
 

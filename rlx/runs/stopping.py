@@ -23,8 +23,8 @@ class Progress:
 
 def limits(stop: Any) -> dict[str, float]:
     """Return the conditions that are set, from a `stop` section (model or mapping)."""
-    read = stop.get if isinstance(stop, Mapping) else lambda key: getattr(stop, key, None)
-    return {key: float(value) for key in CONDITIONS if (value := read(key)) is not None}
+    given = stop if isinstance(stop, Mapping) else {key: getattr(stop, key, None) for key in CONDITIONS}
+    return {key: float(value) for key in CONDITIONS if (value := given.get(key)) is not None}
 
 
 def reached(stop: Mapping[str, float], row: Mapping[str, Any]) -> str | None:

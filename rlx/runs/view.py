@@ -70,7 +70,7 @@ class NullView:
 
 
 class SteadyView:
-    """Pass everything on to a view until it fails; training goes on without it (a closed terminal or pipe)."""
+    """Pass everything on to a view until it fails (a closed terminal or pipe); training goes on."""
 
     def __init__(self, view: View) -> None:
         self._view: View | None = view
