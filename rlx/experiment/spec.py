@@ -114,7 +114,9 @@ class Exploration(Section):
     )
     initial: Fraction = Field(description="Probability of a random action at the start of a linear schedule.")
     final: Fraction = Field(description="Probability of a random action at the end of a linear schedule.")
-    decay_env_steps: Positive = Field(description="Env steps (all runners) from `initial` to `final`.")
+    decay_env_steps: Positive = Field(
+        description="Env steps (all runners) from `initial` to `final`, counted after the warm-up."
+    )
 
 
 class Replay(Section):
@@ -139,7 +141,8 @@ class Replay(Section):
         description="Replay ratio: samples learned from per env step inserted; null lets both sides run free."
     )
     ratio_tolerance: PositiveFloat = Field(
-        default=0.1, description="How far the replay ratio may drift, as a fraction of samples_per_env_step."
+        default=0.1,
+        description="How far runners may lead, as a share of the samples that the warm-up's env steps give.",
     )
 
 

@@ -41,9 +41,8 @@ def test_deviations_name_the_paper_and_ours():
 
 @pytest.mark.parametrize("env", ["ALE/Pong-v5", "PongNoFrameskip-v4"])
 def test_the_protocol_counts_on_atari_only(env):
-    found = dict(
-        (path, (paper, ours)) for path, paper, ours in deviations(from_mapping({**BASE, "env": env}))
-    )
+    spec = from_mapping({**BASE, "env": env})
+    found = {path: (paper, ours) for path, paper, ours in deviations(spec)}
     assert found["environment.sticky_action_probability"] == (0.0, None)
     assert not deviations(from_mapping(BASE))
 
