@@ -223,3 +223,9 @@ def test_nothing_heavy_is_imported():
         "sys.exit(f'imported: {heavy}' if heavy else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_misspelled_section_is_shown_in_the_file_even_if_an_option_repeats_it():
+    assert errors(GOOD + "trainin: {lr: 1}\n", "trainin.lr=2") == [
+        "a.yaml:4:1: trainin: unknown key; did you mean 'training'?"
+    ]
