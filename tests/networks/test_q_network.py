@@ -60,10 +60,10 @@ def test_every_combination_of_switches(dueling, distributional, noisy):
     assert torch.equal(net(obs).q, quiet)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_outputs_are_float32(dtype):
-    net = QNetwork(dataclasses.replace(SMALL, distributional=True, dueling=True))
-    with torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
+@pytest.mark.parametrize("dueling", [False, True])
+def test_outputs_are_float32_under_autocast(dueling):
+    net = QNetwork(dataclasses.replace(SMALL, distributional=True, dueling=dueling))
+    with torch.autocast("cpu", torch.bfloat16):
         out = net(torch.randn(2, 1, 4))
     assert out.q.dtype == out.logits.dtype == torch.float32
 
