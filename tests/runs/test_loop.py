@@ -295,8 +295,8 @@ def test_training_goes_on_while_a_checkpoint_is_written(tmp_path: Path) -> None:
         checkpointing={"interval_env_steps": 100}, debugging={"deterministic": False}, stop={"env_steps": 700}
     )
     _, _, view = run(tmp_path / "run", spec, engine)
-    # Begun at 100; done at the third question, after 300; sealed by 400, when the next is begun.
-    assert [c.env_steps for c in list_checkpoints(tmp_path / "run" / "checkpoints")] == [400, 700]
+    # Begun at 100; done at the third question, at 400; sealed by 500, when the next is begun.
+    assert [c.env_steps for c in list_checkpoints(tmp_path / "run" / "checkpoints")] == [500, 700]
     assert all(0 <= row["checkpoint_blocked_fraction"] <= 1 for row in view.rows)
 
 
