@@ -325,9 +325,8 @@ def commit(temporary: Path, info: Mapping[str, Any]) -> Checkpoint:
         "info": plain(dict(info)),
         "files": files,
     }
-    body = json.dumps(record, sort_keys=True)
     with open(temporary / DIGEST, "w", encoding="utf-8") as handle:
-        json.dump({"record": record, "digest": _text_digest(body)}, handle, sort_keys=True)
+        handle.write(_sealed(json.dumps(record, sort_keys=True)))
         handle.flush()
         os.fsync(handle.fileno())
     for folder in [path for path in temporary.rglob("*") if path.is_dir()] + [temporary]:
@@ -341,11 +340,16 @@ def commit(temporary: Path, info: Mapping[str, Any]) -> Checkpoint:
     return checkpoint
 
 
+def _sealed(record: str) -> str:
+    """Put a record's digest before it. It is over the text: two texts can be the same float."""
+    return f'{{"digest": "{_text_digest(record)}", "record": {record}}}\n'
+
+
 def _read_record(path: Path) -> dict[str, Any] | None:
     try:
-        whole = json.loads((path / DIGEST).read_text(encoding="utf-8"))
-        record = whole["record"]
-        if _text_digest(json.dumps(record, sort_keys=True)) != whole["digest"]:
+        text = (path / DIGEST).read_text(encoding="utf-8")
+        record = json.loads(text)["record"]
+        if text != _sealed(text[text.index('"record": ') + len('"record": ') : -2]):
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
