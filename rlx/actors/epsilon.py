@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ def ladder(num_lanes: int, epsilon: float = 0.4, alpha: float = 7.0) -> NDArray[
     Returns:
         float64 `[N]`, non-increasing.
 
-    Source: [horgan2018] section 4.1.
+    Source: [APEX] section 4.1.
     """
     if num_lanes < 1:
         raise ValueError(f"num_lanes = {num_lanes} must be at least 1")
@@ -36,7 +37,7 @@ def ladder(num_lanes: int, epsilon: float = 0.4, alpha: float = 7.0) -> NDArray[
 class LinearSchedule:
     """Go from `initial` to `final` in a straight line, then stay.
 
-    Source: [mnih2015] methods: 1.0 to 0.1 over the first million steps.
+    Source: [DQN] methods: 1.0 to 0.1 over the first million steps.
     """
 
     initial: float
@@ -49,9 +50,11 @@ class LinearSchedule:
     def __call__(self, env_steps: int) -> float:
         """Return the value after this many env steps, counted over all lanes."""
         since = env_steps - self.start_env_steps
+        if since < 0:
+            return self.initial
         if since >= self.decay_env_steps:
-            return self.final if since >= 0 else self.initial
-        return self.initial + (self.final - self.initial) * max(since, 0) / self.decay_env_steps
+            return self.final
+        return self.initial + (self.final - self.initial) * since / self.decay_env_steps
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ class EpsilonSource:
         if lanes.size and not 0 <= lanes.min() <= lanes.max() < self.num_lanes:
             raise IndexError(f"lane ids {lanes.min()}..{lanes.max()} outside 0..{self.num_lanes - 1}")
         if self.kind == "ladder":
-            return ladder(self.num_lanes, self.epsilon, self.alpha)[lanes]
+            return _cached_ladder(self.num_lanes, self.epsilon, self.alpha)[lanes]
         if self.schedule is not None:
             return np.full(lanes.shape, self.schedule(env_steps))
         return np.full(lanes.shape, self.epsilon if self.kind == "constant" else 0.0)
@@ -142,6 +145,9 @@ def select_actions(
     random_actions = (draws[1] * q.shape[1]).astype(np.int64)
     explored = draws[0] < epsilons
     return np.where(explored, random_actions, q.argmax(axis=1)), explored
+
+
+_cached_ladder = functools.lru_cache(maxsize=8)(ladder)
 
 
 def _check_probability(name: str, value: float) -> None:

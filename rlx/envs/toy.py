@@ -83,10 +83,11 @@ class CountFrames(gymnasium.Env[NDArray[np.uint8], int]):
     """Say in every frame which lane, episode and step it belongs to.
 
     A frame's first six bytes are lane, episode and step, two bytes each, high byte first; the rest are
-    zeros. The lane is the seed of the first `reset` (lane i of a vector environment made with seed s says s
-    + i). The reward of a step is `100 * episode + step` (step counts from 1). Episode lengths cycle through
-    `lengths`, shifted by the lane; every third episode (episode + lane divisible by 3) is truncated, the
-    others terminate. With `lives`, a life is lost (`info["lives"]`) every `steps_per_life` steps.
+    zeros. The lane is the seed given to `reset`, which also restarts the count of episodes (lane i of a
+    vector environment made with seed s says s + i). The reward of a step is `100 * episode + step` (step
+    counts from 1). Episode lengths cycle through `lengths`, shifted by the lane; every third episode
+    (episode + lane divisible by 3) is truncated, the others terminate. With `lives`, a life is lost
+    (`info["lives"]`) every `steps_per_life` steps.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class CountFrames(gymnasium.Env[NDArray[np.uint8], int]):
         self.steps_per_life = steps_per_life
         self.observation_space = Box(0, 255, self.frame_shape, np.uint8)
         self.action_space = Discrete(num_actions)
-        self._lane: int | None = None
+        self._lane = 0
         self._episode = -1
         self._step = 0
 
@@ -111,14 +112,13 @@ class CountFrames(gymnasium.Env[NDArray[np.uint8], int]):
         self, *, seed: int | None = None, options: Info | None = None
     ) -> tuple[NDArray[np.uint8], Info]:
         super().reset(seed=seed)
-        if self._lane is None:
-            self._lane = (seed or 0) % 65_536
+        if seed is not None:
+            self._lane, self._episode = seed % 65_536, -1
         self._episode += 1
         self._step = 0
         return self._frame(), self._info()
 
     def step(self, action: int) -> tuple[NDArray[np.uint8], float, bool, bool, Info]:
-        assert self._lane is not None
         self._step += 1
         ended = self._step >= self.lengths[(self._episode + self._lane) % len(self.lengths)]
         cut = (self._episode + self._lane) % 3 == 0
@@ -131,7 +131,6 @@ class CountFrames(gymnasium.Env[NDArray[np.uint8], int]):
         )
 
     def _frame(self) -> NDArray[np.uint8]:
-        assert self._lane is not None
         frame = np.zeros(self.frame_shape, np.uint8)
         numbers = np.array([self._lane, self._episode, self._step], ">u2")
         frame.reshape(-1)[:6] = np.frombuffer(numbers.tobytes(), np.uint8)
