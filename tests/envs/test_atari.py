@@ -32,14 +32,14 @@ def play(env: AtariLanes, actions: NDArray[np.int64]) -> list[EnvStep]:
 
 
 def test_life_losses_and_game_overs_against_ale_py() -> None:
-    env = lanes("BreakoutNoFrameskip-v4", 4, seed=7, noop_max=29, life_loss_terminates=True)
+    env = lanes("BreakoutNoFrameskip-v4", 2, seed=7, noop_max=29, life_loss_terminates=True)
     oracle = AtariVectorEnv(
-        "breakout", 4, num_threads=1, stack_num=1, noop_max=30, life_loss_info=True,
+        "breakout", 2, num_threads=1, stack_num=1, noop_max=30, life_loss_info=True,
         reward_clipping=False, use_fire_reset=False,
     )  # fmt: skip
     np.testing.assert_array_equal(env.reset(), oracle.reset(seed=7)[0][:, 0])
     lost, ended = 0, 0
-    for actions in draw(env, 220):
+    for actions in draw(env, 350):
         step = env.step(actions)
         frames, rewards, terminated, truncated, info = oracle.step(actions)
         np.testing.assert_array_equal(step.frames, frames[:, 0])
@@ -71,11 +71,11 @@ def test_raw_rewards_and_game_over_against_gymnasium(game: str) -> None:
     env = lanes(f"{game}NoFrameskip-v4", noop_max=0)
     single = gymnasium.make(f"ALE/{game}-v5", repeat_action_probability=0.0, frameskip=4)
     single.reset(seed=3)
+    env.reset()
     rewards = []
-    for t, step in enumerate(play(env, draw(env, 1500))):
-        _, reward, ended, _, _ = single.step(
-            int(np.random.default_rng(1).integers(0, env.num_actions, (t + 1, 1))[-1, 0])
-        )
+    for actions in draw(env, 1500):
+        step = env.step(actions)
+        _, reward, ended, _, _ = single.step(int(actions[0]))
         rewards.append(reward)
         assert step.rewards[0] == reward
         assert step.over[0] == ended
@@ -172,12 +172,12 @@ def test_no_op_starts_go_up_to_noop_max() -> None:
 
 
 def test_lanes_start_apart_by_their_seeds() -> None:
-    frames = lanes("FreewayNoFrameskip-v4", 6).reset()
-    assert len({frame.tobytes() for frame in frames}) > 3
+    frames = lanes("FreewayNoFrameskip-v4", 4).reset()
+    assert len({frame.tobytes() for frame in frames}) > 2
 
 
 def test_results_do_not_depend_on_the_number_of_threads() -> None:
-    one, two = lanes("ALE/Breakout-v5", 3), lanes("ALE/Breakout-v5", 3, num_threads=2)
+    one, two = lanes("ALE/Breakout-v5", 2), lanes("ALE/Breakout-v5", 2, num_threads=2)
     actions = draw(one, 60)
     for a, b in zip(play(one, actions), play(two, actions), strict=True):
         for x, y in zip(a, b, strict=True):
