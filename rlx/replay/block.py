@@ -57,12 +57,15 @@ class Block:
         lane_ids: ``[N]`` int64, global lane numbers, each once.
         stream_ids: ``[N]`` int64; a value that differs from the lane's last one is a seam.
         version: learner updates behind the acting weights.
+        start_rows: ``[N]`` int64, rows of the stream that the runner sent before this block; a shard that did
+            not get them all takes the block as a seam. None: the shard has to trust that none was lost.
     """
 
     columns: Mapping[str, Array]
     lane_ids: NDArray[np.int64]
     stream_ids: NDArray[np.int64]
     version: int
+    start_rows: NDArray[np.int64] | None = None
 
     @property
     def num_lanes(self) -> int:
@@ -105,7 +108,10 @@ class Block:
             raise BlockError(f"{_where(unopened)}: the row after a final row must be first of an episode")
 
     def _check_lanes(self) -> None:
-        for name, ids in (("lane_ids", self.lane_ids), ("stream_ids", self.stream_ids)):
+        numbers = {"lane_ids": self.lane_ids, "stream_ids": self.stream_ids}
+        if self.start_rows is not None:
+            numbers["start_rows"] = self.start_rows
+        for name, ids in numbers.items():
             if ids.ndim != 1 or ids.dtype != np.int64 or ids.shape != self.lane_ids.shape:
                 raise BlockError(f"{name}: {ids.dtype} {ids.shape}, expected int64 [N] for every lane")
         if self.num_lanes == 0:

@@ -74,6 +74,7 @@ class ReplayShard:
         self._rng = np.random.default_rng(self.config.seed)
         self._lane_ids: Ints = np.full(self.config.num_lanes, -1, np.int64)
         self._stream_ids: Ints = np.zeros(self.config.num_lanes, np.int64)
+        self._stream_rows: Ints = np.zeros(self.config.num_lanes, np.int64)
         self._lane_of: dict[int, int] = {}
         self._inserted = self._sampled = self._dropped_updates = 0
         self._max_priority = 1.0
@@ -92,7 +93,7 @@ class ReplayShard:
         with self._lock:
             lanes, seams = self._match_lanes(block)
             self._check_continues(block, lanes, seams)
-            self._name_lanes(block, lanes)
+            self._name_lanes(block, lanes, seams)
             step, come, gone = self._items.max_rows(), 0, 0
             for begin in range(0, block.num_rows, step):
                 part = slice(begin, min(begin + step, block.num_rows))
@@ -113,7 +114,10 @@ class ReplayShard:
                 f"{self.config.num_lanes} lanes are free: raise num_lanes"
             )
         lanes[unknown] = len(self._lane_of) + np.arange(np.count_nonzero(unknown))
-        return lanes, unknown | (self._stream_ids[lanes] != block.stream_ids)
+        seams = unknown | (self._stream_ids[lanes] != block.stream_ids)
+        if block.start_rows is not None:
+            seams |= self._stream_rows[lanes] != block.start_rows
+        return lanes, seams
 
     def _check_continues(self, block: Block, lanes: Ints, seams: NDArray[np.bool_]) -> None:
         newest = (self._ring.next_row[lanes] - 1) % self.config.rows_per_lane
@@ -123,7 +127,9 @@ class ReplayShard:
             lane = int(block.lane_ids[unopened][0])
             raise BlockError(f"lane {lane}: the row after a final row must be first of an episode")
 
-    def _name_lanes(self, block: Block, lanes: Ints) -> None:
+    def _name_lanes(self, block: Block, lanes: Ints, seams: NDArray[np.bool_]) -> None:
+        begin = np.where(seams, 0, self._stream_rows[lanes]) if block.start_rows is None else block.start_rows
+        self._stream_rows[lanes] = begin + block.num_rows
         self._lane_ids[lanes] = block.lane_ids
         self._stream_ids[lanes] = block.stream_ids
         self._lane_of.update(zip(block.lane_ids.tolist(), lanes.tolist(), strict=True))
@@ -315,6 +321,7 @@ class ReplayShard:
             "next_row": self._ring.next_row.copy(),
             "lane_ids": self._lane_ids.copy(),
             "stream_ids": self._stream_ids.copy(),
+            "stream_rows": self._stream_rows.copy(),
             "lanes": np.array(len(self._lane_of)),
             "item_counters": self._items.counters.copy(),
             "item_totals": self._items.totals.copy(),
@@ -331,6 +338,7 @@ class ReplayShard:
         self._ring.set_state(state["next_row"], columns)
         self._rng.bit_generator.state = json.loads(str(state["rng"]))
         self._lane_ids[:], self._stream_ids[:] = state["lane_ids"], state["stream_ids"]
+        self._stream_rows[:] = state["stream_rows"]
         lanes = range(int(state["lanes"]))
         self._lane_of = {int(self._lane_ids[lane]): lane for lane in lanes}
         self._items.counters[:], self._items.totals[:] = state["item_counters"], state["item_totals"]

@@ -17,7 +17,7 @@ def block(**changes: Any) -> Block:
     }
     columns["acted"][:] = [True, False, True]
     columns["first"][:] = [False, False, True]
-    ids = {"lane_ids": np.array([4, 9]), "stream_ids": np.array([0, 1])}
+    ids = {"lane_ids": np.array([4, 9]), "stream_ids": np.array([0, 1]), "start_rows": np.array([0, 7])}
     for name, value in changes.items():
         (ids if name in ids else columns)[name.replace("__", "/")] = value
     return Block(columns={k: v for k, v in columns.items() if v is not None}, version=3, **ids)
@@ -48,6 +48,7 @@ def test_a_good_block_and_its_sizes() -> None:
         ({"lane_ids": np.array([4, 4])}, "named twice"),
         ({"lane_ids": np.array([4, 9], np.int32)}, "lane_ids: int32"),
         ({"stream_ids": np.array([4])}, "stream_ids: int64"),
+        ({"start_rows": np.array([1, 2], np.int32)}, "start_rows: int32"),
         ({"first": np.zeros((2, 3), bool)}, "lane 0 of the block, row 1: the row after a final row"),
         ({"first": np.array([[0, 0, 1], [0, 1, 1]], bool)}, "lane 1 of the block, row 1: a final row"),
     ],

@@ -95,10 +95,12 @@ def test_one_update_for_every_four_steps_exactly() -> None:
     assert updates == 10_000
 
 
-def test_a_third_of_a_sample_costs_no_extra_step() -> None:
-    limiter = RateLimiter(1 / 3, 0, 0.0)
+@pytest.mark.parametrize("period", [3, 49, 98, 103])
+def test_rounding_costs_no_extra_step(period: int) -> None:
+    # 49 * (1 / 49) is below 1 in floating point.
+    limiter = RateLimiter(1 / period, 0, 0.0)
     for update in range(1, 2000):
-        limiter.insert(3)
+        limiter.insert(period)
         assert limiter.may_learn(1), update
         limiter.learn(1)
 

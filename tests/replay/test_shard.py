@@ -250,6 +250,28 @@ def test_a_stream_joined_in_the_middle_has_no_items_with_unknown_stacks() -> Non
     assert sorted(row for _, row in ids(shard)) == [3, 4, 5]
 
 
+def test_lost_blocks_are_seams() -> None:
+    config = dataclasses.replace(BASE, capacity_env_steps=300, extra_columns={"toy/row": (np.int64, ())})
+    shard, actors = ReplayShard(config), Actors(config, 5, restart_chance=0.05)
+    sent, streams = np.zeros(2, np.int64), np.full(2, -1)
+    for i in range(80):
+        begin = np.array([len(lane.seen) for lane in actors.lanes])
+        block = actors.block(6)
+        block.columns["toy/row"][:] = begin[:, None] + np.arange(6)
+        sent[streams != block.stream_ids] = 0
+        streams = block.stream_ids
+        if i % 3 != 1:
+            shard.add(dataclasses.replace(block, start_rows=sent.copy()))
+        sent += 6
+    windows = everything(shard)
+    assert windows.batch_size > 60
+    for b, (lane, _) in enumerate(named(shard, windows)):
+        for t in np.flatnonzero(windows.in_episode[b]):
+            row = windows["toy/row"][b, t]
+            assert row == windows["toy/row"][b, 0] + t
+            np.testing.assert_array_equal(windows.frames[b, t : t + 4], actors.lanes[lane - 100].seen[row])
+
+
 def test_draws_follow_the_priorities() -> None:
     config = dataclasses.replace(BASE, capacity_env_steps=120, priority_exponent=0.5, priority_epsilon=0.0)
     shard = filled(config)
