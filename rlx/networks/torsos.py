@@ -50,8 +50,9 @@ class Torso(nn.Module):
         return weight.dtype
 
     def scaled(self, frames: Tensor, memory_format: torch.memory_format = torch.contiguous_format) -> Tensor:
-        """Cast frames to the compute dtype and layout in one pass; scale them if they were bytes."""
-        x = frames.to(self.compute_dtype(), memory_format=memory_format)
+        """Cast frames to the compute dtype and a layout; scale them if they were bytes."""
+        # Bytes are permuted before the cast: a strided copy of a quarter of the data.
+        x = frames.contiguous(memory_format=memory_format).to(self.compute_dtype())
         if frames.dtype in (torch.uint8, torch.bool) and self.uint8_scale != 1.0:
             x = x.mul_(self.uint8_scale)  # x is a fresh copy: the cast changed the dtype
         return x
