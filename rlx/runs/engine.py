@@ -28,7 +28,12 @@ class CheckpointJob(Protocol):
 
 
 class Engine(Protocol):
-    """One algorithm, ready to train."""
+    """One algorithm, ready to train.
+
+    Two more members are used where an engine has them: `first_env_step_at` (`time.time()` of its first step)
+    and `checkpoint_committed(path)`, called when a checkpoint has got its final name. `train()` may have a
+    list of sentences under `events` in its row: what died, what was lost.
+    """
 
     def train(self) -> Mapping[str, Any]:
         """Run one iteration; the flat row of metrics, or a mapping with that row under `rlx`."""

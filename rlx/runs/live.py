@@ -101,7 +101,11 @@ class LiveView:
         else:
             body = [self._bar(), self._curve(), self._figures()]
         return Panel(
-            Group(*body, *self._event_lines()), title=Text(title), subtitle=Text(subtitle, style="dim")
+            Group(*body, *self._event_lines()),
+            title=Text(title),
+            subtitle=Text(subtitle, style="dim"),
+            # Room for the `^C` that a terminal echoes where the cursor is: a wrapped line spoils the picture.
+            width=max(20, self._console.width - 4),
         )
 
     def _bar(self) -> RenderableType:

@@ -6,7 +6,7 @@ import logging
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -224,7 +224,8 @@ class _Session:
     def _train_once(self) -> dict[str, Any]:
         assert self.engine is not None
         result = self.engine.train()
-        row = {key: value for key, value in dict(result.get("rlx", result)).items() if _is_scalar(value)}
+        whole = dict(result.get("rlx", result))
+        row = {key: value for key, value in whole.items() if _is_scalar(value)}
         if self.iteration == 0 or self.row.get("session") != self._session_number():
             self._note_first_step()
         self.iteration += 1
@@ -238,12 +239,18 @@ class _Session:
             time_total_s=seconds,
             checkpoint_blocked_fraction=self.blocked_seconds / elapsed,
         )
-        restarts = row.get("restarted_runners") or 0
-        if restarts > self.restarts:
-            lost = row.get("lost_env_steps") or 0
-            self._warn(f"{restarts - self.restarts:g} runner(s) restarted; {lost:g} env steps lost so far")
-        self.restarts = restarts
+        self._tell_faults(row, whole.get("events") or ())
         return row
+
+    def _tell_faults(self, row: Mapping[str, Any], events: Iterable[str]) -> None:
+        told = list(events)
+        restarts = row.get("restarted_runners") or 0
+        if restarts > self.restarts and not told:
+            lost = row.get("lost_env_steps") or 0
+            told.append(f"{restarts - self.restarts:g} runner(s) restarted; {lost:g} env steps lost so far")
+        self.restarts = restarts
+        for text in told:
+            self._warn(text)
 
     def _record(self) -> None:
         assert self.metrics is not None
@@ -295,6 +302,10 @@ class _Session:
 
     def _report(self, outcome: CheckpointOutcome | None) -> None:
         if isinstance(outcome, Checkpoint):
+            # The engine knows the temporary name; what it reads later, it must read from the final one.
+            committed = getattr(self.engine, "checkpoint_committed", None)
+            if committed is not None:
+                committed(outcome.path)
             self.view.checkpoint(outcome.path.name)
             self._event(f"saved {outcome.path.name} ({outcome.size_bytes / 2**20:.1f} MiB)")
             self._refresh_manifest(outcome)
@@ -390,8 +401,7 @@ class _Session:
         self._guarded("ending the checkpoint under way", lambda: self._report(self.store.finish()))
         log.error("the run failed", exc_info=error)
         self.result.state, self.result.error = states.FAILED, error
-        what = error.what if isinstance(error, RlxError) else f"{type(error).__name__}: {error}"
-        self.result.reason = f"{what}; {self._last_good()}"
+        self.result.reason = f"{_wording(error)}; {self._last_good()}"
 
     def _guarded(self, what: str, act: Callable[[], object]) -> None:
         try:
@@ -427,8 +437,17 @@ def _is_scalar(value: Any) -> bool:
 
 
 def _describe(error: BaseException) -> dict[str, Any]:
-    what = error.what if isinstance(error, RlxError) else str(error)
-    return {"type": type(error).__name__, "what": what, "at": time.time()}
+    return {"type": type(error).__name__, "what": _wording(error), "at": time.time()}
+
+
+def _wording(error: BaseException) -> str:
+    """Say what failed in one line; a remote actor's error is a whole traceback, its last line says it."""
+    if isinstance(error, RlxError):
+        return str(error.what)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 1:
+        return lines[-1]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 
 def _since_process_start(at: float | None = None) -> float:

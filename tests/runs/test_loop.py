@@ -300,6 +300,20 @@ def test_training_goes_on_while_a_checkpoint_is_written(tmp_path: Path) -> None:
     assert all(0 <= row["checkpoint_blocked_fraction"] <= 1 for row in view.rows)
 
 
+def test_events_of_the_engine_are_told_and_it_learns_the_final_name(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    committed: list[Path] = []
+    engine.checkpoint_committed = committed.append  # type: ignore[attr-defined]
+    engine.hooks[3] = lambda: engine.extra.update(
+        events=["shard 0 died: 7 env steps lost"], restarted_runners=1
+    )
+    engine.hooks[4] = lambda: engine.extra.update(events=[])
+    _, _, view = run(tmp_path / "run", engine=engine)
+    assert view.warnings() == ["shard 0 died: 7 env steps lost"]
+    assert [path.name for path in committed] == [f"checkpoint_{k:06d}" for k in (1, 2, 3)]
+    assert all("events" not in row for row in view.rows)
+
+
 def test_restarted_runners_are_told(tmp_path: Path) -> None:
     engine = FakeEngine()
     engine.hooks[3] = lambda: engine.extra.update(restarted_runners=1, lost_env_steps=64)
