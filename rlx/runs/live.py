@@ -144,8 +144,8 @@ class LiveView:
             ("replay ratio", f"{_real(row, 'replay_ratio', '.3g')} of {_target(row)} samples/step"),
             ("policy lag", f"{_real(row, 'policy_lag_updates', '.1f')} updates"),
             ("data age", f"{quantity(row.get('sample_age_env_steps'))} env steps"),
-            ("waiting", f"runners {_percent(row, 'runner_wait_fraction')} · learner "
-             f"{_percent(row, 'learner_wait_fraction')} · {who_waits(row)}"),
+            ("waiting", f"runners {_percent(row, 'runner_wait_fraction')} for the learner · learner "
+             f"{_percent(row, 'learner_wait_fraction')} for data"),
             ("runners", f"{quantity(row.get('healthy_runners'))} healthy · "
              f"{quantity(row.get('restarted_runners'))} restarted"),
             ("evaluation", self._evaluation or "none yet"),
@@ -184,14 +184,6 @@ def sparkline(values: Sequence[float], width: int) -> str:
         return _BARS[0] * count
     top = len(_BARS) - 1
     return "".join(_BARS[round((mean - low) / (high - low) * top)] for mean in means)
-
-
-def who_waits(row: Mapping[str, Any]) -> str:
-    """Say in words which side holds the other up."""
-    runners, learner = row.get("runner_wait_fraction"), row.get("learner_wait_fraction")
-    if runners is None or learner is None or max(runners, learner) < 0.05:
-        return "nobody waits"
-    return "runners wait for the learner" if runners >= learner else "learner waits for data"
 
 
 def clock(seconds: float) -> str:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from rlx.runs.live import LiveView, clock, quantity, sparkline, who_waits
+from rlx.runs.live import LiveView, clock, quantity, sparkline
 from rlx.runs.stopping import Periodic, progress, reached
 from rlx.runs.view import Pace, PlainView, RunContext
 from tests.runs.fake_engine import FakeEngine
@@ -36,7 +36,7 @@ def test_the_live_panel_shows_all_of_it(width: int) -> None:
     shown = capture(width, view)
     parts = ["apex_dqn", "Pong", "seed 3", "env_steps 500 / 1000", "50.0%", "50s to go", "50 steps/s"]
     parts += ["200 frames/s", "5 updates/s", "7.9 of 8", "3.0 updates", "1234 env steps", "50% full"]
-    parts += ["runners wait for the learner", "12.50 ± 1.00", "checkpoint_000007", "█"]
+    parts += ["runners 25% for the learner · learner 1% for data", "12.50 ± 1.00", "checkpoint_000007", "█"]
     flat = " ".join(shown.split())
     missing = [part for part in parts if part not in flat]
     assert missing == ([] if width > 60 else missing)
@@ -86,8 +86,6 @@ def test_words() -> None:
         "2.50",
         "-",
     ]
-    assert who_waits({"runner_wait_fraction": 0.0, "learner_wait_fraction": 0.5}) == "learner waits for data"
-    assert who_waits({}) == "nobody waits"
 
 
 def test_the_nearest_condition_is_the_one_reached_first() -> None:
