@@ -204,3 +204,34 @@ def test_an_emulator_has_no_state_to_give() -> None:
     assert env.get_state() is None
     with pytest.raises(EnvError, match="cannot be restored"):
         env.set_state(b"")
+
+
+class ScriptedGame:
+    """Stands in for ale-py's object: gains a life, then pays and ends in the step to be thrown away."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def reset(self, seed: Any = None, options: Any = None) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        return np.zeros((1, 1, 84, 84), np.uint8), {"lives": np.array([3], np.int32)}
+
+    def step(self, actions: NDArray[np.int64]) -> tuple[Any, ...]:
+        self.steps += 1
+        thrown_away = self.steps == 3
+        frames = np.full((1, 1, 84, 84), self.steps, np.uint8)
+        rewards, ended = np.array([7 if thrown_away else 1], np.int32), np.array([thrown_away])
+        return frames, rewards, ended, np.array([False]), {"lives": np.array([4], np.int32)}
+
+
+def test_nothing_of_the_step_under_a_forced_reset_shows() -> None:
+    env = lanes("PongNoFrameskip-v4", max_episode_frames=8, life_loss_terminates=True)
+    env._env = ScriptedGame()
+    env.reset()
+    act = np.zeros(1, np.int64)
+    steps = [env.step(act) for _ in range(4)]
+    assert [int(s.frames[0, 0, 0]) for s in steps] == [1, 2, 0, 4]
+    assert [float(s.rewards[0]) for s in steps] == [1, 1, 0, 1]
+    assert [bool(s.truncated[0]) for s in steps] == [False, True, False, False]
+    # Four lives before the reset, three after it: not a lost life.
+    assert [bool(s.terminated[0]) for s in steps] == [False] * 4
+    assert [bool(s.over[0]) for s in steps] == [False, True, False, False]
