@@ -36,8 +36,8 @@ class CollectRequest:
     Attributes:
         steps: T, rows to collect per lane.
         env_steps: the run's environment steps so far, for schedules.
-        shard: replay shard that takes the block: an actor handle, a `ReplayShard`, or None (the block
-            is dropped, for timing).
+        shard: replay shard that takes the block: an actor handle, or a `ReplayShard` in this process.
+            None: the block comes back with the report (the shard is in the driver's process).
         weights: module state, or a reference to it, when newer than what the runner has.
         version: learner updates behind those weights.
     """
@@ -61,7 +61,7 @@ class Episode:
 
 @dataclass
 class CollectReport:
-    """What a runner tells the driver after a block: counts and times, never frames.
+    """What a runner tells the driver after a block: counts and times.
 
     Attributes:
         worker_index, env_steps, episodes, version, weights_seconds: see the names.
@@ -70,6 +70,7 @@ class CollectReport:
         has_weights: False if the runner acted on weights nobody sent it (it was restarted).
         lost_env_steps: env steps of blocks that a dead shard did not take.
         plugin_metrics: name -> value.
+        block: only if the request named no shard.
     """
 
     worker_index: int
@@ -83,6 +84,7 @@ class CollectReport:
     lost_env_steps: int = 0
     episodes: list[Episode] = field(default_factory=list)
     plugin_metrics: dict[str, float] = field(default_factory=dict)
+    block: Block | None = None
 
 
 class ReplayEnvRunner(SingleAgentEnvRunner):
@@ -177,6 +179,7 @@ class ReplayEnvRunner(SingleAgentEnvRunner):
             lost_env_steps=lost,
             episodes=[Episode(*episode) for episode in episodes],
             plugin_metrics=self.lanes.plugin_metrics(),
+            block=block if request.shard is None else None,
         )
 
     def _send(self, block: Block, shard: Any, env_steps: int) -> None:

@@ -101,10 +101,15 @@ class ReplayConfig(AlgorithmConfig):
         return int(np.random.SeedSequence([self.seed or 0, 3, shard_index]).generate_state(1)[0] >> 1)
 
     def learner_torch_threads(self) -> int:
-        """Return the torch threads of a learner: as asked, or the cores that nobody else uses."""
+        """Return the torch threads of a learner: as asked, or the cores that nobody else uses.
+
+        Small networks get one: their operations are too short for a second thread to pay.
+        """
         asked = self.rlx.learners.num_torch_threads
         if asked is not None:
             return asked
+        if self.rlx.rl_module.torso in ("mlp", "minatar"):
+            return 1
         cores = self.rlx.resources.num_cpus or len(os.sched_getaffinity(0))
         others = self.rlx.env_runners.num_env_runners + max(0, self.rlx.learners.num_learners - 1)
         return max(1, cores - others)

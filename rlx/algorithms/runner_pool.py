@@ -74,7 +74,7 @@ class RunnerPool:
         return CollectRequest(
             steps=steps,
             env_steps=env_steps,
-            shard=self.shards.for_runner(index),
+            shard=self.shards.for_runner(index) if self.local or self.shards.remote else None,
             weights=weights if fresh else None,
             version=version if fresh or self.shares_parameters else runner.sent_version,
         )
@@ -120,12 +120,19 @@ class RunnerPool:
             if result.ok:
                 state.in_flight = max(0, state.in_flight - 1)
                 state.last_answer = time.monotonic()
-                reports.append(result.get())
+                reports.append(self._take_in(result.get()))
             else:
                 logger.info("runner %d failed: %s", result.actor_id, result.get())
                 self._forget(result.actor_id)
         self._end_silent_runners()
         return reports
+
+    def _take_in(self, report: CollectReport) -> CollectReport:
+        """Put a block that came with its report into the shard in this process."""
+        if report.block is not None:
+            self.shards.for_runner(report.worker_index).add(report.block)
+            report.block = None
+        return report
 
     def _forget(self, index: int) -> None:
         """Treat a runner as new: its requests are gone and so are its weights."""

@@ -37,11 +37,6 @@ def start_ray(spec: ExperimentSpec) -> None:
     ray.init(**options)
 
 
-def is_local(spec: ExperimentSpec) -> bool:
-    """Return whether everything runs in the driver's process, so that no Ray cluster is needed."""
-    return not (spec.env_runners.num_env_runners or spec.learners.num_learners or spec.replay.num_shards)
-
-
 def build_engine(spec: ExperimentSpec, run_dir: Path) -> Any:
     """Build the Algorithm of one run; it has the interface of `rlx.runs.engine.Engine`.
 
@@ -56,8 +51,7 @@ def build_engine(spec: ExperimentSpec, run_dir: Path) -> Any:
 
         start_ray(spec)
         return build_rllib_engine(spec, run_dir)
-    if not is_local(spec):
-        start_ray(spec)
+    start_ray(spec)
     if spec.debugging.deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)
     config = build_config(spec)
