@@ -22,7 +22,7 @@ def register_toy_envs() -> None:
             gymnasium.register(f"rlx/{name}-v0", entry_point=f"rlx.envs.toy:{name}")
 
 
-class Chain(gymnasium.Env[NDArray[np.float32], int]):
+class Chain(gymnasium.Env[NDArray[np.float32], int]):  # type: ignore[misc]
     """Walk a corridor: action 1 goes right, 0 left; the episode starts at the left end.
 
     Entering the last cell pays 1. With `terminal` it also ends the episode; without, the cell pays 1 again
@@ -79,7 +79,7 @@ def chain_optimal_values(length: int, gamma: float, terminal: bool = True) -> ND
     return q
 
 
-class CountFrames(gymnasium.Env[NDArray[np.uint8], int]):
+class CountFrames(gymnasium.Env[NDArray[np.uint8], int]):  # type: ignore[misc]
     """Say in every frame which lane, episode and step it belongs to.
 
     A frame's first six bytes are lane, episode and step, two bytes each, high byte first; the rest are
