@@ -70,6 +70,7 @@ class CollectReport:
         has_weights: False if the runner acted on weights nobody sent it (it was restarted).
         lost_env_steps: env steps of blocks that a dead shard did not take.
         plugin_metrics: name -> value.
+        first_env_step_at: `time.time()` of this runner's first step.
         block: only if the request named no shard.
     """
 
@@ -84,6 +85,7 @@ class CollectReport:
     lost_env_steps: int = 0
     episodes: list[Episode] = field(default_factory=list)
     plugin_metrics: dict[str, float] = field(default_factory=dict)
+    first_env_step_at: float = 0.0
     block: Block | None = None
 
 
@@ -100,6 +102,7 @@ class ReplayEnvRunner(SingleAgentEnvRunner):
         super().__init__(config=config, **kwargs)
         self.version = -1
         self._evaluations = 0
+        self._first_env_step_at = 0.0
         self._pending: list[tuple[Any, int]] = []
         self._lost_env_steps = 0
         self.lanes: Lanes | None = None
@@ -124,6 +127,7 @@ class ReplayEnvRunner(SingleAgentEnvRunner):
         """Build the acting network on this runner's device (RLlib hook)."""
         spec = self.config.get_rl_module_spec(spaces=self.get_spaces(), inference_only=True)
         self.module = spec.build()
+        self._device = self.config.runner_device(self.worker_index or 0)
         self.module.to(self._device)
         self.module.eval().requires_grad_(False)
 
@@ -158,6 +162,7 @@ class ReplayEnvRunner(SingleAgentEnvRunner):
         """Act for `request.steps` rows in every lane and send the block to the shard."""
         assert self.lanes is not None
         weights_seconds = self._take_weights(request.weights, request.version)
+        self._first_env_step_at = self._first_env_step_at or time.time()
         started = time.perf_counter()
         block, episodes, epsilon_mean = self.lanes.collect(
             q_function(self.module, self._device, fresh_noise=True), request.steps, request.env_steps, self.version
@@ -179,6 +184,7 @@ class ReplayEnvRunner(SingleAgentEnvRunner):
             lost_env_steps=lost,
             episodes=[Episode(*episode) for episode in episodes],
             plugin_metrics=self.lanes.plugin_metrics(),
+            first_env_step_at=self._first_env_step_at,
             block=block if request.shard is None else None,
         )
 

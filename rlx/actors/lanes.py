@@ -55,6 +55,7 @@ class Lanes:
         halves = ((p.name, p.runner(plugin_context, plugin_modules.get(p.name))) for p in plugins.plugins)
         self._plugins: dict[str, RunnerPlugin] = {name: half for name, half in halves if half is not None}
         self._seed = seed
+        self._rows_sent = 0
         self._started = False
 
     @classmethod
@@ -76,6 +77,7 @@ class Lanes:
         """Reset every environment and begin a new stream in every lane."""
         self._begin(self.env.reset(seed))
         self.stream_ids += 1
+        self._rows_sent = 0
 
     def _start(self) -> None:
         self._begin(self.env.reset(self._seed))
@@ -152,7 +154,9 @@ class Lanes:
             lane_ids=self.lane_ids.copy(),
             stream_ids=self.stream_ids.copy(),
             version=version,
+            start_rows=np.full(self.num_lanes, self._rows_sent, dtype=np.int64),
         )
+        self._rows_sent += steps
         return block, episodes, float(epsilons.mean())
 
     def _record_plugins(
@@ -247,6 +251,7 @@ class Lanes:
         if env_state is not None:
             state["env"] = env_state
             state["episode"] = {
+                "rows_sent": self._rows_sent,
                 "stack": self.stack.get_state(),
                 "first": self._first.copy(),
                 "over": self._over.copy(),
@@ -267,6 +272,7 @@ class Lanes:
             return False
         self.env.set_state(state["env"])
         episode = state["episode"]
+        self._rows_sent = episode["rows_sent"]
         self.stack.set_state(episode["stack"])
         self._first = episode["first"].copy()
         self._over = episode["over"].copy()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 from rlx.algorithms.shard_group import ShardGroup
@@ -19,18 +18,13 @@ class CheckpointJob:
         info: counters at the moment of the checkpoint, for the manifest.
     """
 
-    def __init__(self, shards: ShardGroup, info: dict[str, Any], on_done: Callable[[], None]) -> None:
+    def __init__(self, shards: ShardGroup, info: dict[str, Any]) -> None:
         self.shards = shards
         self.info = info
-        self._on_done = on_done
-        self._finished = False
 
     def done(self) -> bool:
         """Return whether everything is written. Raises what failed."""
-        if not self._finished and self.shards.save_done():
-            self._finished = True
-            self._on_done()
-        return self._finished
+        return self.shards.save_done()
 
     def wait(self) -> None:
         """Block until everything is written. Raises what failed."""

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
+import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
@@ -16,6 +17,7 @@ from rlx.actors.env_runner import ReplayEnvRunner
 from rlx.actors.epsilon import EpsilonSource
 from rlx.envs.spec import EnvSpec, resolve_env
 from rlx.envs.vector import EnvInfo, describe_env
+from rlx.experiment.check import learner_threads
 from rlx.experiment.spec import ExperimentSpec
 from rlx.learners.q_learner import QLearner
 from rlx.networks.q_network import QNetworkConfig
@@ -23,6 +25,13 @@ from rlx.networks.rl_module import QModule
 from rlx.plugins import PluginContext, PluginSet, make_plugins
 from rlx.replay.config import ShardConfig
 from rlx.replay.windows import WindowSpec
+
+
+def device_of(name: str) -> torch.device:
+    """Return the torch device of `cpu`, `cuda`, `cuda:N`, or `auto` (cuda where there is one)."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
 
 
 class ReplayConfig(AlgorithmConfig):
@@ -56,9 +65,11 @@ class ReplayConfig(AlgorithmConfig):
             add_default_connectors_to_env_to_module_pipeline=False,
             add_default_connectors_to_module_to_env_pipeline=False,
         )
+        local_gpus = int(device_of(learners.device).type == "cuda")
         self.learners(
             num_learners=learners.num_learners,
-            num_gpus_per_learner=learners.num_gpus_per_learner,
+            num_gpus_per_learner=learners.num_gpus_per_learner if learners.num_learners else local_gpus,
+            local_gpu_idx=device_of(learners.device).index or 0,
             max_requests_in_flight_per_learner=2,
             learner_class=QLearner,
         )
@@ -100,19 +111,21 @@ class ReplayConfig(AlgorithmConfig):
         """Return the seed of a shard's sampling."""
         return int(np.random.SeedSequence([self.seed or 0, 3, shard_index]).generate_state(1)[0] >> 1)
 
+    def runner_device(self, worker_index: int) -> torch.device:
+        """Return where a runner computes: `auto` is the learner's device in the driver, the CPU elsewhere."""
+        asked = self.rlx.env_runners.device
+        if asked != "auto":
+            return device_of(asked)
+        return torch.device("cpu") if worker_index else device_of(self.rlx.learners.device)
+
     def learner_torch_threads(self) -> int:
         """Return the torch threads of a learner: as asked, or the cores that nobody else uses.
 
         Small networks get one: their operations are too short for a second thread to pay.
         """
-        asked = self.rlx.learners.num_torch_threads
-        if asked is not None:
-            return asked
-        if self.rlx.rl_module.torso in ("mlp", "minatar"):
+        if self.rlx.learners.num_torch_threads is None and self.rlx.rl_module.torso in ("mlp", "minatar"):
             return 1
-        cores = self.rlx.resources.num_cpus or len(os.sched_getaffinity(0))
-        others = self.rlx.env_runners.num_env_runners + max(0, self.rlx.learners.num_learners - 1)
-        return max(1, cores - others)
+        return learner_threads(self.rlx, self.rlx.resources.num_cpus or len(os.sched_getaffinity(0)))
 
     def module_spaces(self) -> dict[str, Any]:
         """Return RLlib's spaces: the stacked observation and the discrete action."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ class ReplayAlgorithm(Algorithm):
         )
         self.progress = Progress(self.config.env_info.frames_per_step)
         self.events: list[str] = []
+        self.first_env_step_at: float | None = None
         self._weights: Any = None
         self._weights_version = -1
         self._starved = False
@@ -121,6 +123,7 @@ class ReplayAlgorithm(Algorithm):
         learner_idle = not self.limiter.may_learn(self.learners.batch_size) or self._starved
         wait = 0.02 if learner_idle or not self.learners.local else 0.0
         for report in self.runners.ready(wait):
+            self.first_env_step_at = self.first_env_step_at or report.first_env_step_at
             self.progress.add_collected(report)
             self.limiter.insert(report.env_steps)
             self._starved = False
@@ -301,7 +304,7 @@ class ReplayAlgorithm(Algorithm):
         }
         (own / "state.pkl").write_bytes(pickle.dumps(state))
         if self.config.rlx.checkpointing.include_replay:
-            self.shards.begin_save(own / "replay", self._last_checkpoint_replay())
+            self.shards.begin_save(own / "replay")
         info = {
             "env_steps": self.progress.env_steps,
             "updates": self.progress.updates,
@@ -309,24 +312,20 @@ class ReplayAlgorithm(Algorithm):
             "restarted_episodes": bool(restarted),
             "includes_replay": self.config.rlx.checkpointing.include_replay,
         }
-        return CheckpointJob(self.shards, info, on_done=lambda: self._checkpointed(directory))
+        return CheckpointJob(self.shards, info)
+
+    def checkpoint_committed(self, directory: Path) -> None:
+        """Note where the newest whole checkpoint lies; learners that die go on from it."""
+        self._last_checkpoint = Path(directory)
 
     def _restart_seed(self) -> int:
         return self.config.runner_seed(0) + 7919 * self._checkpoints
 
-    def _last_checkpoint_replay(self) -> Path | None:
-        path = self._last_checkpoint and self._last_checkpoint / ENGINE_FOLDER / "replay"
-        return path if path and path.is_dir() else None
-
-    def _checkpointed(self, directory: Path) -> None:
-        self._last_checkpoint = directory
-
     def save_to_path(self, path: Any = None, **kwargs: Any) -> str:
         """Write a whole checkpoint and wait for it (RLlib hook)."""
-        import tempfile
-
         directory = Path(path or tempfile.mkdtemp(prefix="rlx-checkpoint-"))
         self.begin_checkpoint(directory).wait()
+        self.checkpoint_committed(directory)
         return str(directory)
 
     def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:

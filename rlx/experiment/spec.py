@@ -54,7 +54,7 @@ class Environment(Section):
     """The protocol of the environment; null means what the environment id means."""
 
     noop_max: Count | None = Field(
-        default=None, description="Most no-op steps at a reset (drawn from 1 to this)."
+        default=None, description="Most no-op steps at a reset (drawn from 0 to this)."
     )
     sticky_action_probability: Fraction | None = Field(
         default=None, description="Probability, per emulator frame, that the last action is repeated."
@@ -93,7 +93,10 @@ class EnvRunners(Section):
     num_cpus_per_env_runner: Annotated[float, Field(ge=0)] = Field(
         default=1.0, description="CPU cores reserved for each runner process."
     )
-    device: Device = Field(default="cpu", description="Where runners compute: cpu, cuda[:N], or auto.")
+    device: Device = Field(
+        default="auto",
+        description="Where runners compute: cpu, cuda[:N], or auto (in the driver as the learner, else cpu).",
+    )
     precision: Literal["f32", "bf16"] = Field(
         default="f32", description="Number format of the acting network."
     )
