@@ -17,11 +17,11 @@ import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 
+from rlx.errors import NonFiniteLossError
 from rlx.learners.optimizers import make_optimizer
 from rlx.learners.staging import Batch, Staging
 from rlx.learners.update_modes import make_update
 from rlx.learners.window_source import Sampled, WindowSource
-from rlx.runs.errors import NonFiniteLossError
 
 #: Key of this class's own part of the learner state.
 STATE_KEY = "rlx"
