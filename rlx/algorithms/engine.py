@@ -155,11 +155,9 @@ class ReplayAlgorithm(Algorithm):
             left = self._updates_left()
             owed = int(min(self.limiter.owed_samples // batch, _MOST_UPDATES))
             owed = owed if left is None else min(owed, left)
-        if owed:
-            self.learners.set_env_steps(self.progress.env_steps)
-        deterministic = self.config.rlx.debugging.deterministic
+        seconds = float("inf") if self.config.rlx.debugging.deterministic else _LEARN_SLICE_SECONDS
         try:
-            reports = self.learners.learn(owed, float("inf") if deterministic else _LEARN_SLICE_SECONDS)
+            reports = self.learners.learn(owed, seconds, self.progress.env_steps)
         except LearnersDiedError as error:
             self._replace_learners(error)
             return

@@ -56,14 +56,6 @@ class LearnerPool:
         else:
             self._get([worker.connect.remote(shards) for worker in self._workers])
 
-    def set_env_steps(self, env_steps: int) -> None:
-        """Tell the learners how far the run is (annealed exponents)."""
-        if self.local:
-            self.local_learner.set_env_steps(env_steps)
-        else:
-            for worker in self._workers:
-                worker.set_env_steps.remote(env_steps)
-
     def total_updates(self) -> int:
         """Return how many updates the learners have behind them."""
         if self.local:
@@ -75,19 +67,19 @@ class LearnerPool:
         """Return how many updates have been granted and not yet reported."""
         return sum(updates for _, updates in self._in_flight)
 
-    def learn(self, max_updates: int, seconds: float) -> list[LearnReport]:
-        """Have up to `max_updates` updates done.
+    def learn(self, max_updates: int, seconds: float, env_steps: int) -> list[LearnReport]:
+        """Have up to `max_updates` updates done; `env_steps` is how far the run is.
 
         In this process that takes up to about `seconds`. Remote learners are only asked; what returns
         are the reports of earlier requests that have come in.
         """
         if self.local:
-            return [self.local_learner.learn(max_updates, seconds)] if max_updates > 0 else []
+            return [self.local_learner.learn(max_updates, seconds, env_steps)] if max_updates > 0 else []
         reports = self.ready()
         room = len(self._in_flight) < _MAX_IN_FLIGHT
         updates = min(max_updates - self.updates_in_flight, self._grant)
         if room and updates > 0:
-            references = [worker.learn.remote(updates) for worker in self._workers]
+            references = [worker.learn.remote(updates, None, env_steps) for worker in self._workers]
             self._in_flight.append((references, updates))
         return reports
 

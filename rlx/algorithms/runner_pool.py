@@ -111,7 +111,9 @@ class RunnerPool:
         if self.local:
             done, self._done = self._done, []
             return done
-        if timeout_seconds and self.in_flight:
+        if timeout_seconds and not self.in_flight:
+            time.sleep(timeout_seconds)  # no runner works: do not spin until one is back
+        elif timeout_seconds:
             references = list(self._manager._in_flight_req_to_actor_id)
             ray.wait(references, num_returns=1, timeout=timeout_seconds, fetch_local=False)
         reports = []

@@ -164,14 +164,17 @@ class ReplayLearner(TorchLearner):
 
     # The learning loop.
 
-    def learn(self, max_updates: int, seconds: float | None = None) -> LearnReport:
+    def learn(self, max_updates: int, seconds: float | None = None, env_steps: int = 0) -> LearnReport:
         """Do up to `max_updates` updates from the connected shards, for up to `seconds`.
+
+        `env_steps` is how far the run is, for annealed settings.
 
         Raises:
             NonFiniteLossError: if loss or gradient is NaN or infinite. The step that showed it is not
                 reported as done; on CUDA it is seen at the end of the call.
         """
         assert self.source is not None, "connect() first"
+        self.set_env_steps(env_steps)
         started = time.perf_counter()
         waited_before = self.source.wait_seconds
         report = LearnReport()
