@@ -29,6 +29,8 @@ def start_ray(spec: ExperimentSpec) -> None:
 
     if ray.is_initialized():
         return
+    # Ray runs workers at niceness 15, which starves runners beside a busy learner on a small machine.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     options: dict[str, Any] = {"log_to_driver": False, "include_dashboard": False}
     if not os.environ.get("RAY_ADDRESS"):
         needed = spec.env_runners.num_env_runners + spec.learners.num_learners + 1
