@@ -1,0 +1,1 @@
+"""Runners: acting in many environments at once, and handing over what happened as blocks."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from rlx.experiment.problems import Location, Problem
 from rlx.experiment.spec import ExperimentSpec

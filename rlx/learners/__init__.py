@@ -1,0 +1,1 @@
+"""Learners: windows in, updates and priorities out; optimisers."""

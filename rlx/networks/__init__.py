@@ -1,0 +1,1 @@
+"""Torsos, heads, and the module that RLlib holds."""
