@@ -54,7 +54,7 @@ class Environment(Section):
     """The protocol of the environment; null means what the environment id means."""
 
     noop_max: Count | None = Field(
-        default=None, description="Most no-op steps at a reset (drawn from 0 to this)."
+        default=None, description="Most no-op frames at a reset (drawn from 0 to this)."
     )
     sticky_action_probability: Fraction | None = Field(
         default=None, description="Probability, per emulator frame, that the last action is repeated."
