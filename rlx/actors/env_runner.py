@@ -144,7 +144,10 @@ class ReplayEnvRunner(SingleAgentEnvRunner):
             epsilon=self.config.epsilon_source(),
             plugins=self.config.plugin_set(),
             plugin_context=self.config.plugin_context(
-                num_lanes=env.num_envs, worker_index=self.worker_index or 0, seed=seed, device=str(self._device)
+                num_lanes=env.num_envs,
+                worker_index=self.worker_index or 0,
+                seed=seed,
+                device=str(self._device),
             ),
             plugin_modules=dict(self.module.plugin_modules.items()),
         )
@@ -165,7 +168,10 @@ class ReplayEnvRunner(SingleAgentEnvRunner):
         self._first_env_step_at = self._first_env_step_at or time.time()
         started = time.perf_counter()
         block, episodes, epsilon_mean = self.lanes.collect(
-            q_function(self.module, self._device, fresh_noise=True), request.steps, request.env_steps, self.version
+            q_function(self.module, self._device, fresh_noise=True),
+            request.steps,
+            request.env_steps,
+            self.version,
         )
         sampled = time.perf_counter()
         env_steps = int(block.columns["acted"].sum())

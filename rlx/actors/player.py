@@ -33,7 +33,9 @@ class PlayedEpisodes:
         return self.env_steps()
 
 
-def q_function(module: Any, device: torch.device | str, *, fresh_noise: bool) -> Callable[[np.ndarray], np.ndarray]:
+def q_function(
+    module: Any, device: torch.device | str, *, fresh_noise: bool
+) -> Callable[[np.ndarray], np.ndarray]:
     """Return stacked observations `[N, S, *frame]` -> float32 Q values `[N, A]` of a `QModule`.
 
     Args:
@@ -54,7 +56,14 @@ def q_function(module: Any, device: torch.device | str, *, fresh_noise: bool) ->
 
 
 def play_episodes(
-    module: Any, env_spec: EnvSpec, *, episodes: int, num_envs: int, epsilon: float, seed: int, device: Any = "cpu"
+    module: Any,
+    env_spec: EnvSpec,
+    *,
+    episodes: int,
+    num_envs: int,
+    epsilon: float,
+    seed: int,
+    device: Any = "cpu",
 ) -> PlayedEpisodes:
     """Play `episodes` whole episodes in fresh environments; noisy layers act by their means.
 

@@ -83,7 +83,9 @@ class ReplayConfig(AlgorithmConfig):
             ignore_env_runner_failures=faults.restart_failed_env_runners,
             max_num_env_runner_restarts=faults.max_restarts,
         )
-        self.debugging(seed=spec.seeds[0] if seed is None else seed, log_level=_RAY_LEVELS[spec.debugging.log_level])
+        self.debugging(
+            seed=spec.seeds[0] if seed is None else seed, log_level=_RAY_LEVELS[spec.debugging.log_level]
+        )
         self.reporting(min_time_s_per_iteration=None)
         self._dont_auto_sync_env_runner_states = True
         return self
@@ -192,7 +194,9 @@ class ReplayConfig(AlgorithmConfig):
             priority_exponent=spec.replay.priority_exponent,
             priority_epsilon=spec.replay.priority_epsilon,
             initial_priority=spec.replay.initial_priority,
-            min_items=max(1, min(spec.training.batch_size, spec.training.learning_starts_env_steps) // shards),
+            min_items=max(
+                1, min(spec.training.batch_size, spec.training.learning_starts_env_steps) // shards
+            ),
             seed=self.shard_seed(shard_index),
             extra_columns={name: (column.dtype, column.shape) for name, column in columns.items()},
         )

@@ -196,7 +196,9 @@ class ReplayAlgorithm(Algorithm):
         self.learners.replace(self.learner_group, checkpoint, self._weights)
         self.learners.connect(self.shards.shards)
         self.progress.updates = self.learners.total_updates()
-        source = f"checkpoint {self._last_checkpoint.name}" if self._last_checkpoint else "the last weights sent"
+        source = (
+            f"checkpoint {self._last_checkpoint.name}" if self._last_checkpoint else "the last weights sent"
+        )
         self.events.append(
             f"a learner died ({error}); new ones go on from {source}: "
             f"{before - self.progress.updates} updates lost"

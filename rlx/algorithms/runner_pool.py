@@ -154,7 +154,9 @@ class RunnerPool:
         for index in indices:
             self._forget(index)
         self.restarts += len(indices)
-        return [f"runner {index} died and was restarted; its episodes in progress are lost" for index in indices]
+        return [
+            f"runner {index} died and was restarted; its episodes in progress are lost" for index in indices
+        ]
 
     @property
     def healthy(self) -> int:

@@ -91,7 +91,9 @@ class ShardGroup:
         for index, shard in enumerate(self.shards):
             path = str(directory / f"shard_{index}")
             before = None if previous is None else str(previous / f"shard_{index}")
-            begun.append(shard.begin_save.remote(path, before) if self.remote else shard.begin_save(path, before))
+            begun.append(
+                shard.begin_save.remote(path, before) if self.remote else shard.begin_save(path, before)
+            )
         if self.remote:
             ray.get(begun)
 

@@ -77,7 +77,9 @@ class QLearner(ReplayLearner):
             prepared["weights"] = td.importance_weights(batch["probabilities"], size, self.beta)
         return prepared
 
-    def compute_loss_for_module(self, *, module_id: str, config: Any, batch: Batch, fwd_out: dict) -> torch.Tensor:
+    def compute_loss_for_module(
+        self, *, module_id: str, config: Any, batch: Batch, fwd_out: dict
+    ) -> torch.Tensor:
         """Return the batch loss; leave detached statistics in `fwd_out["statistics"]` (RLlib hook).
 
         The priority of a sample is |TD error|, and KL(target || prediction) where the return

@@ -66,7 +66,12 @@ class ReplayLearner(TorchLearner):
             module.to(memory_format=torch.channels_last)
         context = self.config.plugin_context(seed=self.config.learner_seed(), device=str(self._device))
         halves = (
-            (p.name, p.learner(context, module.plugin_modules[p.name] if p.name in module.plugin_modules else None))
+            (
+                p.name,
+                p.learner(
+                    context, module.plugin_modules[p.name] if p.name in module.plugin_modules else None
+                ),
+            )
             for p in self.config.plugin_set().plugins
         )
         self.plugins = {name: half for name, half in halves if half is not None}
@@ -265,7 +270,9 @@ class ReplayLearner(TorchLearner):
         """Return the acting part of the module as numpy arrays, for runners."""
         return self.q_module.get_state(inference_only=True)
 
-    def get_state(self, components: Any = None, *, not_components: Any = None, **kwargs: Any) -> dict[str, Any]:
+    def get_state(
+        self, components: Any = None, *, not_components: Any = None, **kwargs: Any
+    ) -> dict[str, Any]:
         """Return RLlib's learner state plus counters, plugins and torch's generator (RLlib hook)."""
         state = super().get_state(components, not_components=not_components, **kwargs)
         if components is None:
