@@ -65,15 +65,8 @@ class ReplayLearner(TorchLearner):
         if self._device.type == "cuda" or spec.training.precision == "bf16":
             module.to(memory_format=torch.channels_last)
         context = self.config.plugin_context(seed=self.config.learner_seed(), device=str(self._device))
-        halves = (
-            (
-                p.name,
-                p.learner(
-                    context, module.plugin_modules[p.name] if p.name in module.plugin_modules else None
-                ),
-            )
-            for p in self.config.plugin_set().plugins
-        )
+        modules = dict(module.plugin_modules.items())
+        halves = ((p.name, p.learner(context, modules.get(p.name))) for p in self.config.plugin_set().plugins)
         self.plugins = {name: half for name, half in halves if half is not None}
         self.updates = 0
         self.source: WindowSource | None = None
