@@ -52,6 +52,8 @@ class ReplayConfig(AlgorithmConfig):
         """
         self.rlx = spec
         self._env_info = describe_env(self.env_spec())
+        # Made here and sent along: the registry of another process may not know them.
+        self._plugins = make_plugins(spec.plugins)
         runners, learners, faults = spec.env_runners, spec.learners, spec.fault_tolerance
         spaces = self.module_spaces()[DEFAULT_MODULE_ID]
         self.environment(env=spec.envs[0], observation_space=spaces[0], action_space=spaces[1])
@@ -150,7 +152,7 @@ class ReplayConfig(AlgorithmConfig):
 
     def plugin_set(self) -> PluginSet:
         """Return the plugins of the experiment."""
-        return make_plugins(self.rlx.plugins)
+        return self._plugins
 
     def plugin_context(
         self, *, num_lanes: int = 0, worker_index: int = 0, seed: int = 0, device: str = "cpu"
