@@ -1,0 +1,124 @@
+"""The experiments that are measured, as plain data on the presets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rlx.experiment.resolve import from_mapping
+from rlx.experiment.spec import ExperimentSpec
+
+PONG = "ALE/Pong-v5"
+#: Replay of every figure that has one: the 100,000 Atari steps of the floors.
+REPLAY_ENV_STEPS = 100_000
+
+
+def experiment(values: Mapping[str, Any]) -> ExperimentSpec:
+    """Resolve a measured experiment: it never ends by itself, evaluates or writes."""
+    return from_mapping({"env": PONG, "stop": {"env_steps": 10**12}, **values})
+
+
+def acting(num_envs: int) -> ExperimentSpec:
+    """16 environments and the plain Nature network: the least that can hide a runner's own work."""
+    return experiment(
+        {
+            "algorithm": "dqn",
+            "env_runners": {"num_envs_per_env_runner": num_envs},
+            "exploration": {"kind": "constant", "epsilon": 0.1},
+        }
+    )
+
+
+def learning(batch_size: int, *, update_mode: str = "eager", precision: str = "f32") -> ExperimentSpec:
+    """Ape-X's learner (double, dueling, 3 steps, prioritised) in the driver."""
+    return experiment(
+        {
+            "algorithm": "apex_dqn",
+            "env_runners": {"num_env_runners": 1, "num_envs_per_env_runner": 16},
+            "replay": {"capacity": REPLAY_ENV_STEPS, "num_shards": 0},
+            "training": {
+                "batch_size": batch_size,
+                "learning_starts_env_steps": batch_size,
+                "target_update_period_updates": 2500,
+                "update_mode": update_mode,
+                "precision": precision,
+            },
+            "learners": {"num_learners": 0, "num_gpus_per_learner": 0.0, "num_torch_threads": 1},
+        }
+    )
+
+
+def agent(algorithm: str, *, quick: bool) -> ExperimentSpec:
+    """A whole agent in one process: one environment, batch 32, one update per 4 env steps.
+
+    The rest is RLlib's default DQN (double, dueling, prioritised, 1 step, Adam), with the Nature network.
+    """
+    return experiment(
+        {
+            "algorithm": algorithm,
+            **_shared(quick),
+            "env_runners": {"num_envs_per_env_runner": 1, "rollout_length_env_steps": 4},
+            "replay": _replay(samples_per_env_step=8.0),
+        }
+    )
+
+
+def remote_runner(algorithm: str, *, quick: bool) -> ExperimentSpec:
+    """One runner process of 16 environments, learner and replay in the driver.
+
+    4 steps of each environment per request and one update of 32 per request, which is what RLlib's DQN does
+    when it is left alone: 1 update per 64 env steps.
+    """
+    ours = {"max_requests_in_flight": 2} if algorithm != "rllib/DQN" else {}
+    return experiment(
+        {
+            "algorithm": algorithm,
+            **_shared(quick),
+            "env_runners": {
+                "num_env_runners": 1,
+                "num_envs_per_env_runner": 16,
+                "rollout_length_env_steps": 4,
+                "weights_pull_period_env_steps": 4,
+                **ours,
+            },
+            "replay": _replay(samples_per_env_step=0.5),
+        }
+    )
+
+
+def _replay(samples_per_env_step: float) -> dict[str, Any]:
+    return {
+        "capacity": 30_000,
+        "num_shards": 0,
+        "prioritized": True,
+        "priority_exponent": 0.6,
+        "initial_priority": "max",
+        "samples_per_env_step": samples_per_env_step,
+    }
+
+
+def _shared(quick: bool) -> dict[str, Any]:
+    """What both sides of a comparison with RLlib have in common."""
+    return {
+        "exploration": {"kind": "constant", "epsilon": 0.1},
+        "training": {
+            "lr": 1e-4,
+            "n_step": 1,
+            "batch_size": 32,
+            "learning_starts_env_steps": 64 if quick else 1000,
+            "target_update_period_updates": 500,
+            "double": True,
+            "dueling": True,
+            "optimizer": "adam",
+            "adam_epsilon": 1e-8,
+            "grad_clip_norm": 40.0,
+            "loss": "huber",
+        },
+        "learners": {
+            "num_learners": 0,
+            "num_gpus_per_learner": 0.0,
+            "num_torch_threads": 1,
+            "device": "cpu",
+        },
+        "reporting": {"interval_seconds": 0.2 if quick else 1.0},
+    }
