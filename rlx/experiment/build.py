@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +48,18 @@ def build_engine(spec: ExperimentSpec, run_dir: Path) -> Any:
         spec: a resolved experiment with one environment and one seed.
         run_dir: where RLlib may log.
     """
+    # Ray starts processes and waits for them; meanwhile a thread imports torch and RLlib. Not the other
+    # way round: Ray's processes end with the thread that started them.
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        imported = pool.submit(importlib.import_module, "ray.rllib.algorithms")
+        start_ray(spec)
+        imported.result()
     import torch
 
     if spec.algorithm.startswith(RLLIB_PREFIX):
         from rlx.algorithms.rllib_dqn import build_rllib_engine
 
-        start_ray(spec)
         return build_rllib_engine(spec, run_dir)
-    start_ray(spec)
     if spec.debugging.deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)
-    config = build_config(spec)
-    return config.build_algo()
+    return build_config(spec).build_algo()
