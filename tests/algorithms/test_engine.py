@@ -109,7 +109,10 @@ def check_ratio(algo: Any, ratio: float, starts: int, tolerance: float) -> None:
     assert limiter.learned_samples >= allowed - lead - 16, "nor does it fall behind"
 
 
-@pytest.fixture(params=TOPOLOGIES, scope="module")
+@pytest.fixture(
+    params=[pytest.param(name, marks=[pytest.mark.slow] if "local" in name else []) for name in TOPOLOGIES],
+    scope="module",
+)
 def distributed(request: pytest.FixtureRequest, ray_started: None) -> Iterator[Any]:
     algo = small_config(TOPOLOGIES[request.param]).build_algo()
     yield algo
@@ -127,26 +130,24 @@ def test_distributed_trains_and_counts(distributed: Any) -> None:
             assert row["updates"] == 0
     check_ratio(distributed, 2.0, 100, 0.1)
     check_accounts(distributed, rows[-1])
+    if distributed.config.num_learners == 2:
+        check_learners_agree(distributed)
     played = distributed.evaluate_policy(episodes=3, epsilon=0.0, seed=1)
     again = distributed.evaluate_policy(episodes=3, epsilon=0.0, seed=1)
     assert played["returns"] == again["returns"] == [float(n) for n in played["lengths"]]
 
 
-def test_learners_agree(ray_started: None) -> None:
-    """Two learners that average their gradients hold the same weights."""
+def check_learners_agree(algo: Any) -> None:
+    """Learners that average their gradients hold the same weights."""
     import ray
 
-    algo = small_config(TOPOLOGIES["two runners, two shards, two learners"]).build_algo()
-    train_until(algo, lambda row: row["updates"] >= 5)
-    settle(algo)
     one, other = (ray.get(worker.get_weights.remote()) for worker in algo.learners._workers)
     for name in one:
         np.testing.assert_array_equal(one[name], other[name], err_msg=name)
-    algo.stop()
 
 
 @pytest.mark.parametrize("ratio", [0.5, 8])
-@pytest.mark.parametrize("layout", ["local", "remote runner"])
+@pytest.mark.parametrize("layout", ["local", pytest.param("remote runner", marks=pytest.mark.slow)])
 def test_replay_ratio_is_held(ratio: float, layout: str) -> None:
     remote = {"env_runners": {"num_env_runners": 1}} if layout == "remote runner" else {}
     spec = {"replay": {"samples_per_env_step": ratio, "ratio_tolerance": 0.1}}
@@ -159,6 +160,7 @@ def test_replay_ratio_is_held(ratio: float, layout: str) -> None:
     algo.stop()
 
 
+@pytest.mark.slow
 def test_free_running_learner() -> None:
     remote = {"env_runners": {"num_env_runners": 1}, "replay": {"samples_per_env_step": None}}
     algo = small_config(remote).build_algo()
@@ -197,6 +199,7 @@ def test_local_runner_acts_with_the_learner_s_own_parameters() -> None:
     algo.stop()
 
 
+@pytest.mark.slow
 def test_remote_runner_gets_newer_weights() -> None:
     algo = small_config(
         {"env_runners": {"num_env_runners": 1, "weights_pull_period_env_steps": 8}}
