@@ -75,9 +75,10 @@ class LearnerPool:
         """
         if self.local:
             return [self.local_learner.learn(max_updates, seconds, env_steps)] if max_updates > 0 else []
+        # Before reports are taken: the caller has not counted theirs yet.
+        updates = min(max_updates - self.updates_in_flight, self._grant)
         reports = self.ready()
         room = len(self._in_flight) < _MAX_IN_FLIGHT
-        updates = min(max_updates - self.updates_in_flight, self._grant)
         if room and updates > 0:
             references = [worker.learn.remote(updates, None, env_steps) for worker in self._workers]
             self._in_flight.append((references, updates))
