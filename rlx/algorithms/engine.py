@@ -328,6 +328,12 @@ class ReplayAlgorithm(Algorithm):
         self.checkpoint_committed(directory)
         return str(directory)
 
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take RLlib's part of a checkpoint (RLlib hook)."""
+        super().set_state(state)
+        # A restored window is empty and reads NaN, which RLlib would turn into an int for remote runners.
+        self.metrics.log_value((ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME), 0, window=1)
+
     def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
         """Take a checkpoint into this fresh algorithm (RLlib hook)."""
         super().restore_from_path(path, *args, **kwargs)

@@ -1,0 +1,29 @@
+"""A checkpoint of an engine with processes of its own is taken by a fresh one, which goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.engines import small_config, train_until
+
+pytestmark = pytest.mark.usefixtures("ray_started")
+
+
+def test_resume_with_a_remote_runner_and_shard(tmp_path: Path) -> None:
+    distributed = {"env_runners": {"num_env_runners": 1}, "replay": {"num_shards": 1}}
+    first = small_config(distributed).build_algo()
+    # RLlib tells restored runners how many steps there were; it must find a number, not NaN.
+    train_until(first, lambda row: row["updates"] > 5 and row["episodes"] > 5)
+    first.begin_checkpoint(tmp_path).wait()
+    env_steps, updates = first.progress.env_steps, first.progress.updates
+    first.stop()
+
+    second = small_config(distributed).build_algo()
+    second.restore(tmp_path)
+    assert (second.progress.env_steps, second.progress.updates) == (env_steps, updates)
+    row = train_until(second, lambda row: row["updates"] > updates)[-1]
+    assert row["env_steps"] > env_steps
+    assert row["replay_env_steps"] > env_steps * 0.9
+    second.stop()
