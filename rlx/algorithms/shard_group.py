@@ -60,9 +60,13 @@ class ShardGroup:
         if not self.remote:
             return [shard.stats() for shard in self.shards]
         found = list(self._stats)
-        for index, reference in enumerate([shard.stats.remote() for shard in self.shards]):
+        asked = [[shard.stats.remote(), shard.process_id.remote()] for shard in self.shards]
+        for index, references in enumerate(asked):
             try:
-                found[index] = ray.get(reference, timeout=5.0)
+                stats, process = ray.get(references, timeout=5.0)
+                # A new process does not know what the old one held: `check_restarted` tells that first.
+                if process == self._processes[index]:
+                    found[index] = stats
             except (ray.exceptions.RayError, TimeoutError):
                 logger.info("replay shard %d did not answer", index)
         return found

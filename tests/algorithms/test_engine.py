@@ -110,7 +110,10 @@ def check_ratio(algo: Any, ratio: float, starts: int, tolerance: float) -> None:
 
 
 @pytest.fixture(
-    params=[pytest.param(name, marks=[pytest.mark.slow] if "local" in name else []) for name in TOPOLOGIES],
+    params=[
+        pytest.param(name, marks=[pytest.mark.slow] if "two learners" not in name else [])
+        for name in TOPOLOGIES
+    ],
     scope="module",
 )
 def distributed(request: pytest.FixtureRequest, ray_started: None) -> Iterator[Any]:
