@@ -153,12 +153,18 @@ class ReplayEnvRunner(SingleAgentEnvRunner):
         )
 
     def _take_weights(self, weights: Any, version: int) -> float:
-        """Load newer weights; return the seconds it took."""
+        """Load other weights; return the seconds it took."""
         started = time.perf_counter()
-        if weights is not None:
-            state = ray.get(weights) if isinstance(weights, ray.ObjectRef) else weights
-            self.module.set_state(state)
-        self.version = max(self.version, version)
+        if weights is None:
+            self.version = max(self.version, version)
+        else:
+            try:
+                state = ray.get(weights) if isinstance(weights, ray.ObjectRef) else weights
+            except ray.exceptions.RayError:
+                pass  # the learner died before it gave them: act on with what is here
+            else:
+                self.module.set_state(state)
+                self.version = version
         return time.perf_counter() - started
 
     def collect(self, request: CollectRequest) -> CollectReport:

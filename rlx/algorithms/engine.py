@@ -11,6 +11,7 @@ import logging
 import pickle
 import tempfile
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,8 @@ class ReplayAlgorithm(Algorithm):
         self.first_env_step_at: float | None = None
         self._weights: Any = None
         self._weights_version = -1
+        #: The last ones sent: the newest may never arrive, if the learner died while it was asked.
+        self._sent_weights: deque[tuple[Any, int]] = deque(maxlen=4)
         self._starved = False
         self._last_checkpoint: Path | None = None
         self._checkpoints = 0
@@ -146,6 +149,7 @@ class ReplayAlgorithm(Algorithm):
         weights = self.learners.weights()
         self._weights = ray.put(weights) if self.learners.local and not self.runners.local else weights
         self._weights_version = newest
+        self._sent_weights.append((self._weights, newest))
 
     def _learn(self) -> None:
         """Grant the updates that the replay ratio owes, and count those that were done."""
@@ -193,16 +197,31 @@ class ReplayAlgorithm(Algorithm):
         spec = self.config.get_multi_rl_module_spec(spaces=self.spaces, inference_only=False)
         self.learner_group = self.config.build_learner_group(rl_module_spec=spec)
         checkpoint = self._last_checkpoint / "learner_group" if self._last_checkpoint else None
-        self.learners.replace(self.learner_group, checkpoint, self._weights)
+        weights, version = (None, 0) if checkpoint else self._last_weights()
+        self.learners.replace(self.learner_group, checkpoint, weights, version)
         self.learners.connect(self.shards.shards)
+        self._weights, self._weights_version = None, -1
+        self._sent_weights.clear()
+        self.runners.forget_weights()
         self.progress.updates = self.learners.total_updates()
-        source = (
-            f"checkpoint {self._last_checkpoint.name}" if self._last_checkpoint else "the last weights sent"
-        )
+        source = "the last weights sent" if weights is not None else "new weights (none had been sent)"
+        if self._last_checkpoint:
+            source = f"checkpoint {self._last_checkpoint.name}"
         self.events.append(
             f"a learner died ({error}); new ones go on from {source}: "
             f"{before - self.progress.updates} updates lost"
         )
+
+    def _last_weights(self) -> tuple[Any, int]:
+        """Return the newest weights that were sent and can still be had, and the updates behind them."""
+        for weights, version in reversed(self._sent_weights):
+            try:
+                return (
+                    ray.get(weights, timeout=10.0) if isinstance(weights, ray.ObjectRef) else weights
+                ), version
+            except ray.exceptions.RayError:
+                continue
+        return None, 0
 
     # Results.
 

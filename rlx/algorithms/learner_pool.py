@@ -137,15 +137,16 @@ class LearnerPool:
                 return False
         return True
 
-    def replace(self, group: LearnerGroup, learner_checkpoint: Path | None, weights: Any) -> None:
-        """Go on with a new group of learners: from a checkpoint, else from the last weights sent out."""
+    def replace(
+        self, group: LearnerGroup, learner_checkpoint: Path | None, weights: Any, updates: int
+    ) -> None:
+        """Go on with new learners: from a checkpoint, else from weights with `updates` behind them."""
         self.group = group
         self._in_flight.clear()
         if learner_checkpoint is not None:
             group.restore_from_path(learner_checkpoint)
         elif weights is not None:
-            state = ray.get(weights) if isinstance(weights, ray.ObjectRef) else weights
-            self._get([worker.start_from_weights.remote(state) for worker in self._workers])
+            self._get([worker.start_from_weights.remote(weights, updates) for worker in self._workers])
 
 
 def merge_reports(reports: list[LearnReport]) -> LearnReport:

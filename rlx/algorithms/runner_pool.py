@@ -62,6 +62,12 @@ class RunnerPool:
         period = self.settings.weights_pull_period_env_steps
         return any(runner.steps_since_weights >= period for runner in self._runners.values())
 
+    def forget_weights(self) -> None:
+        """Send every runner weights at its next request, also older ones (the learners were replaced)."""
+        for runner in self._runners.values():
+            runner.sent_version = -1
+            runner.steps_since_weights = 1 << 60
+
     def _request(self, index: int, env_steps: int, weights: Any, version: int) -> CollectRequest:
         runner = self._runners[index]
         steps = self.settings.rollout_length_env_steps

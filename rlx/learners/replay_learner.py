@@ -254,10 +254,11 @@ class ReplayLearner(TorchLearner):
     def set_env_steps(self, env_steps: int) -> None:
         """Take how far the run is, for annealed settings."""
 
-    def start_from_weights(self, weights: Mapping[str, Any]) -> None:
+    def start_from_weights(self, weights: Mapping[str, Any], updates: int = 0) -> None:
         """Begin with acting weights alone: online and target alike, a fresh optimiser."""
         self.q_module.set_state(weights)
         self._sync_target()
+        self.updates = updates
 
     def get_weights(self) -> dict[str, Any]:
         """Return the acting part of the module as numpy arrays, for runners."""

@@ -103,10 +103,14 @@ def test_learner_goes_on_from_the_last_checkpoint(algo: Any, tmp_path: Path) -> 
 def test_learner_without_a_checkpoint(algo: Any) -> None:
     algo._last_checkpoint = None
     row = check_goes_on(algo, algo.train()["rlx"])
+    before = row["updates"]
     kill(learner_pid(algo))
     events, row = events_until(algo, "learner")
-    assert any("died" in event and "weights" in event for event in events)
+    assert any("died" in event and "the last weights sent" in event for event in events)
+    assert row["updates"] > before // 2, "counts on from the updates behind those weights"
+    sent = [runner.sent_version for runner in algo.runners._runners.values()]
     row = check_goes_on(algo, row)
+    assert max(runner.sent_version for runner in algo.runners._runners.values()) > max(sent)
     assert np.isfinite(row["loss"])
 
 
