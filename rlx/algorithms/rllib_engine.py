@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ray.rllib.core import ALL_MODULES, DEFAULT_MODULE_ID
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
@@ -18,7 +20,8 @@ from ray.rllib.utils.metrics import (
 
 from rlx.actors.epsilon import EpsilonSource
 from rlx.actors.player import play_episodes
-from rlx.algorithms.rllib_env import GAME_LENGTH_MEAN, GAME_RETURN_MAX, GAME_RETURN_MEAN, GAMES
+from rlx.algorithms.progress import EPISODE_WINDOW
+from rlx.algorithms.rllib_env import GAME_LENGTHS, GAME_RETURNS
 from rlx.envs.spec import EnvSpec
 from rlx.experiment.spec import ExperimentSpec
 
@@ -29,7 +32,6 @@ _LEARNER_METRICS = {
     "loss": "qf_loss",
     "q_mean": "qf_mean",
     "td_error_mean": "td_error_mean",
-    "grad_norm": "gradients_default_optimizer_global_norm",
 }
 
 
@@ -65,6 +67,8 @@ class RllibEngine:
         self.spec = spec
         self.env_spec = env_spec
         self.counts: dict[str, Any] = {"env_steps": 0, "samples": 0, "episodes": 0, "seconds": 0.0}
+        self._returns: deque[float] = deque(maxlen=EPISODE_WINDOW)
+        self._lengths: deque[float] = deque(maxlen=EPISODE_WINDOW)
         self._events: list[str] = []
         self._restarts = 0
 
@@ -88,10 +92,10 @@ class RllibEngine:
         trained = learners.get(ALL_MODULES, {}).get(NUM_MODULE_STEPS_TRAINED_LIFETIME)
         self.counts["env_steps"] = int(runners.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, self.counts["env_steps"]))
         self.counts["samples"] = int(self.counts["samples"] if trained is None else trained)
-        self.counts["episodes"] = int(runners.get(GAMES, self.counts["episodes"]))
+        self._take_games(runners)
         self.counts["seconds"] += seconds
         row = self._counters(before, seconds)
-        row |= self._games(runners) | self._learning(learners.get(DEFAULT_MODULE_ID, {}))
+        row |= self._games() | self._runners() | self._learning(learners.get(DEFAULT_MODULE_ID, {}))
         row["events"], self._events = self._events, []
         return row
 
@@ -127,21 +131,30 @@ class RllibEngine:
         source = EpsilonSource.from_section(self.spec.exploration, 1, start)
         return float(source([0], self.counts["env_steps"])[0])
 
-    def _games(self, runners: Mapping[str, Any]) -> dict[str, Any]:
-        """Return results of whole games, and how many runners are left."""
-        row: dict[str, Any] = {}
-        if GAME_RETURN_MEAN in runners:
-            row["return_mean"] = float(runners[GAME_RETURN_MEAN])
-            row["return_max"] = float(runners[GAME_RETURN_MAX])
-            row["episode_length_mean"] = float(runners[GAME_LENGTH_MEAN])
+    def _take_games(self, runners: Mapping[str, Any]) -> None:
+        returns = np.ravel(runners.get(GAME_RETURNS, ())).tolist()
+        self._returns.extend(returns)
+        self._lengths.extend(np.ravel(runners.get(GAME_LENGTHS, ())).tolist())
+        self.counts["episodes"] += len(returns)
+
+    def _games(self) -> dict[str, float]:
+        if not self._returns:
+            return {}
+        return {
+            "return_mean": float(np.mean(self._returns)),
+            "return_max": float(np.max(self._returns)),
+            "episode_length_mean": float(np.mean(self._lengths)),
+        }
+
+    def _runners(self) -> dict[str, int]:
         group = self.algorithm.env_runner_group
         if self.spec.env_runners.num_env_runners == 0:
-            return row | {"healthy_runners": 1, "restarted_runners": 0}
+            return {"healthy_runners": 1, "restarted_runners": 0}
         restarts = int(group.num_remote_worker_restarts())
         if restarts > self._restarts:
             self._events.append(f"{restarts - self._restarts} runner(s) died and were restarted")
             self._restarts = restarts
-        return row | {"healthy_runners": group.num_healthy_remote_workers(), "restarted_runners": restarts}
+        return {"healthy_runners": group.num_healthy_remote_workers(), "restarted_runners": restarts}
 
     def _learning(self, module: Mapping[str, Any]) -> dict[str, float]:
         return {name: float(module[theirs]) for name, theirs in _LEARNER_METRICS.items() if theirs in module}
@@ -154,7 +167,7 @@ class RllibEngine:
         module = self.algorithm.config.get_rl_module_spec(
             spaces=self.algorithm.spaces, inference_only=True
         ).build()
-        weights = self.algorithm.learner_group.get_weights(inference_only=True)
+        weights = self.algorithm.learner_group.get_weights()
         module.set_state(weights[DEFAULT_MODULE_ID])
         played = play_episodes(
             module.eval(),

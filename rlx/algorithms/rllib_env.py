@@ -14,13 +14,9 @@ from rlx.actors.frame_stack import FrameStack
 from rlx.envs.spec import EnvSpec
 from rlx.envs.vector import make_vector_env
 
-#: Keys under which `log_finished_games` logs.
-GAME_RETURN_MEAN = "game_return_mean"
-GAME_RETURN_MAX = "game_return_max"
-GAME_LENGTH_MEAN = "game_length_mean"
-GAMES = "games"
-#: Games that the means are taken over.
-GAME_WINDOW = 100
+#: Keys under which `log_finished_games` logs every game since the last iteration.
+GAME_RETURNS = "game_returns"
+GAME_LENGTHS = "game_lengths"
 
 
 class RllibVectorEnv(gym.vector.VectorEnv):
@@ -91,7 +87,5 @@ def log_finished_games(*, env_runner: Any, metrics_logger: Any, **kwargs: Any) -
     if env_runner.env is None:
         return
     for game_return, length in env_runner.env.unwrapped.take_finished():
-        metrics_logger.log_value(GAME_RETURN_MEAN, game_return, reduce="mean", window=GAME_WINDOW)
-        metrics_logger.log_value(GAME_RETURN_MAX, game_return, reduce="max", window=GAME_WINDOW)
-        metrics_logger.log_value(GAME_LENGTH_MEAN, length, reduce="mean", window=GAME_WINDOW)
-        metrics_logger.log_value(GAMES, 1, reduce="lifetime_sum")
+        metrics_logger.log_value(GAME_RETURNS, game_return, reduce="item_series")
+        metrics_logger.log_value(GAME_LENGTHS, length, reduce="item_series")
