@@ -12,6 +12,7 @@ from rlx.experiment.memory import EnvShape, MemoryEstimate, estimate, machine_me
 from rlx.experiment.problems import ExperimentError, Problem
 from rlx.experiment.resolve import Experiment, RunSpec
 from rlx.experiment.spec import ExperimentSpec
+from rlx.plugins import make_plugin
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,11 @@ def preflight(experiment: Experiment) -> list[Preflight]:
             problems.append(Problem(experiment.origin("env"), "env", str(error)))
             continue
         checks.append(check)
+        problems += _network_problems(experiment, check)
         problems += memory_problems(
             run.spec, check.memory, experiment.origin, available_bytes=check.memory_available_bytes
         )
+    problems += _plugin_problems(experiment)
     cpus = _cpu_count()
     problems += machine_problems(
         experiment.spec, experiment.origin, num_cpus=cpus, has_cuda=_has_cuda(experiment.spec)
@@ -82,6 +85,29 @@ def _check(run: RunSpec) -> Preflight:
         memory_available_bytes=spec.resources.memory_limit_bytes or machine_memory_bytes(),
         learner_threads=learner_threads(spec, cpus),
     )
+
+
+def _plugin_problems(experiment: Experiment) -> list[Problem]:
+    """Name plugins that nobody registered and settings that do not fit."""
+    problems = []
+    for name, settings in experiment.spec.plugins.items():
+        try:
+            make_plugin(name, settings)
+        except ValueError as error:
+            where = f"plugins.{name}"
+            problems.append(Problem(experiment.origin(where), where, str(error)))
+    return problems
+
+
+def _network_problems(experiment: Experiment, check: Preflight) -> list[Problem]:
+    """Refuse a convolutional torso for observations that are not images."""
+    torso = experiment.spec.rl_module.torso
+    shape = check.shape.frame_shape
+    if torso == "mlp" or len(shape) >= 2:
+        return []
+    where = "rl_module.torso"
+    message = f"{torso!r} needs images, but {check.run.env} gives vectors of shape {shape}"
+    return [Problem(experiment.origin(where), where, message, "use mlp")]
 
 
 def _cpu_count() -> int:

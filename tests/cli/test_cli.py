@@ -55,6 +55,17 @@ def rlx(*arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments))
 
 
+def test_what_cannot_be_built_is_refused_before_anything_starts(folder: Path) -> None:
+    text = YAML.replace("torso: mlp", "torso: nature") + "plugins: {no_such_plugin: {}}\n"
+    (folder / "tiny.yaml").write_text(text)
+    result = rlx("train", "tiny.yaml", "--dry-run")
+    assert result.exit_code == ExitCode.USAGE, result.output
+    assert "tiny.yaml:7" in result.output
+    assert "'nature' needs images" in result.output
+    assert "no_such_plugin" in result.output
+    assert not (folder / "runs").exists()
+
+
 def test_train_then_ls_then_show(folder: Path) -> None:
     result = rlx("train", "tiny.yaml")
     assert result.exit_code == ExitCode.OK, result.output
