@@ -14,6 +14,15 @@ def ray_started() -> Iterator[None]:
     import torch
 
     torch.set_num_threads(1)
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=200_000_000)
+    options = {"include_dashboard": False, "log_to_driver": False, "object_store_memory": 200_000_000}
+    for attempt in range(3):
+        try:
+            ray.init(num_cpus=4, **options)
+            break
+        except Exception:
+            # Ray gives its processes 30 s to start; on a busy machine that can be too little.
+            ray.shutdown()
+            if attempt == 2:
+                raise
     yield
     ray.shutdown()

@@ -59,6 +59,7 @@ class ReplayAlgorithm(Algorithm):
             tolerance=spec.replay.ratio_tolerance,
         )
         self.progress = Progress(self.config.env_info.frames_per_step)
+        self._env_steps_logged = 0
         self.events: list[str] = []
         self.first_env_step_at: float | None = None
         self._weights: Any = None
@@ -102,13 +103,22 @@ class ReplayAlgorithm(Algorithm):
             if not deterministic and time.monotonic() >= deadline:
                 break
         self._look_after_processes()
-        self.metrics.log_value(
-            (ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME), self.progress.env_steps, window=1
-        )
+        self._log_env_steps()
         if self.progress.returns:
             self.metrics.log_value(
                 (ENV_RUNNER_RESULTS, EPISODE_RETURN_MEAN), float(np.mean(self.progress.returns)), window=1
             )
+
+    def _log_env_steps(self) -> None:
+        """Tell RLlib's metrics the env steps since the last time.
+
+        As a sum over the life, not a value in a window: RLlib reads it where a window would be empty (NaN).
+        """
+        new = self.progress.env_steps - self._env_steps_logged
+        self._env_steps_logged += new
+        self.metrics.log_value(
+            (ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME), new, reduce="lifetime_sum"
+        )
 
     def _updates_left(self) -> int | None:
         """Return how many updates the stop condition leaves, None if it names none."""
@@ -125,16 +135,20 @@ class ReplayAlgorithm(Algorithm):
             self.runners.submit(self.progress.env_steps, self._weights, version)
         learner_idle = not self.limiter.may_learn(self.learners.batch_size) or self._starved
         wait = 0.02 if learner_idle or not self.learners.local else 0.0
-        for report in self.runners.ready(wait):
-            self.first_env_step_at = self.first_env_step_at or report.first_env_step_at
-            self.progress.add_collected(report)
-            self.limiter.insert(report.env_steps)
-            self._starved = False
+        self._take_reports(wait)
         elapsed = time.perf_counter() - started
         if not may_insert and not self.runners.in_flight:
             self.progress.runner_wait_seconds += elapsed
         if learner_idle and not self.learners.updates_in_flight:
             self.progress.learner_wait_seconds += elapsed
+
+    def _take_reports(self, wait_seconds: float) -> None:
+        """Count the blocks whose reports came in; wait up to `wait_seconds` for the first."""
+        for report in self.runners.ready(wait_seconds):
+            self.first_env_step_at = self.first_env_step_at or report.first_env_step_at
+            self.progress.add_collected(report)
+            self.limiter.insert(report.env_steps)
+            self._starved = False
 
     @property
     def learners_version(self) -> int:
@@ -157,7 +171,7 @@ class ReplayAlgorithm(Algorithm):
         owed = 0
         if self.limiter.may_learn(batch):
             left = self._updates_left()
-            owed = int(min(self.limiter.owed_samples // batch, _MOST_UPDATES))
+            owed = max(1, int(min(self.limiter.owed_samples / batch, _MOST_UPDATES)))
             owed = owed if left is None else min(owed, left)
         seconds = float("inf") if self.config.rlx.debugging.deterministic else _LEARN_SLICE_SECONDS
         try:
@@ -306,11 +320,13 @@ class ReplayAlgorithm(Algorithm):
         for report in self.learners.drain():
             self.limiter.learn(report.samples)
             self.progress.add_learned(report)
+        lanes = self.runners.lane_states()
+        self._take_reports(0.0)  # what was on its way is in the shards now, and counts
+        self._log_env_steps()
         super().save_to_path(directory)
         own = directory / ENGINE_FOLDER
         own.mkdir(parents=True, exist_ok=True)
         self._checkpoints += 1
-        lanes = self.runners.lane_states()
         restarted = sum(1 for state in lanes.values() if state["lanes"]["env"] is None)
         if restarted and self.config.rlx.debugging.deterministic:
             self.runners.restart_episodes(self._restart_seed())
@@ -347,12 +363,6 @@ class ReplayAlgorithm(Algorithm):
         self.checkpoint_committed(directory)
         return str(directory)
 
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Take RLlib's part of a checkpoint (RLlib hook)."""
-        super().set_state(state)
-        # A restored window is empty and reads NaN, which RLlib would turn into an int for remote runners.
-        self.metrics.log_value((ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME), 0, window=1)
-
     def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
         """Take a checkpoint into this fresh algorithm (RLlib hook)."""
         super().restore_from_path(path, *args, **kwargs)
@@ -364,6 +374,7 @@ class ReplayAlgorithm(Algorithm):
     def _restore_own(self, own: Path) -> None:
         state = pickle.loads((own / "state.pkl").read_bytes())
         self.progress.set_state(state["progress"])
+        self._env_steps_logged = self.progress.env_steps
         self.limiter.set_state(state["limiter"])
         self._checkpoints = state["checkpoints"]
         self._starved = state["starved"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -168,6 +169,7 @@ def test_free_running_learner() -> None:
     remote = {"env_runners": {"num_env_runners": 1}, "replay": {"samples_per_env_step": None}}
     algo = small_config(remote).build_algo()
     rows = train_until(algo, lambda row: row["updates"] >= 100)
+    assert algo.limiter.learned_samples > 0
     check_accounts(algo, rows[-1])
     algo.stop()
 
@@ -233,3 +235,25 @@ def test_evaluation_does_not_disturb_training() -> None:
         states.append(state_of(algo))
         algo.stop()
     assert_same(*states)
+
+
+@pytest.mark.slow
+def test_goes_on_from_a_checkpoint_with_remote_runners(tmp_path: Path) -> None:
+    layers = {"env_runners": {"num_env_runners": 1}, "replay": {"num_shards": 1}}
+    first = small_config(layers).build_algo()
+    train_until(first, lambda row: row["updates"] >= 20)
+    first.save_to_path(tmp_path)
+    steps, updates = first.progress.env_steps, first.progress.updates
+    (stats,) = shard_stats(first)
+    first.stop()
+
+    second = small_config(layers).build_algo()
+    second.restore(tmp_path)
+    (restored,) = shard_stats(second)
+    assert restored["inserted"] == stats["inserted"] == steps
+    assert second.learners.total_updates() == updates
+    rows = train_until(second, lambda row: row["updates"] >= updates + 20)
+    assert rows[0]["env_steps"] >= steps
+    check_accounts(second, rows[-1])
+    check_ratio(second, 2.0, 100, 0.1)
+    second.stop()

@@ -34,6 +34,7 @@ def test_from_checkpoint(layers: dict[str, Any], tmp_path: Path) -> None:
     row = other.train()["rlx"]
     assert row["env_steps"] > steps
     assert row["updates"] >= updates
+    assert other.train()["env_runners"]["num_env_steps_sampled_lifetime"] == other.progress.env_steps
     other.stop()
 
 

@@ -86,7 +86,7 @@ def test_full_disk_under_a_checkpoint_does_not_stop_training(
     result, _ = run(tmp_path / "run", {"stop": {"env_steps": 4000}})
     assert result.state == "finished"
     assert len(calls) >= 3
-    assert any("space" in warning for warning in result.warnings), result.warnings
+    assert any("disk full" in warning for warning in result.warnings), result.warnings
     names = [c.path.name for c in list_checkpoints(tmp_path / "run" / "checkpoints")]
     assert len(names) == len(calls) - 1
     assert not [p for p in (tmp_path / "run" / "checkpoints").iterdir() if p.name.startswith(".tmp")]
@@ -108,7 +108,7 @@ def test_full_disk_under_the_small_states(tmp_path: Path, monkeypatch: pytest.Mo
     result, _ = run(tmp_path / "run", {"stop": {"env_steps": 3000}})
     assert result.state == "finished"
     assert len(calls) >= 2
-    assert any("space" in warning for warning in result.warnings), result.warnings
+    assert any("disk full" in warning for warning in result.warnings), result.warnings
     assert list_checkpoints(tmp_path / "run" / "checkpoints")
 
 
