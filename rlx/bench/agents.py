@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from rlx.experiment.spec import ExperimentSpec
 AGENT_FLOOR = 2.0
 REMOTE_FLOOR = 5.0
 RLLIB = "rllib/DQN"
-#: Env steps after which an engine is said to be warm: it learns, and its first slow calls are behind it.
+#: Updates after which an engine is said to be warm: its first slow calls are behind it.
 _WARM_UPDATES = 10
 
 
@@ -43,42 +44,44 @@ class EngineSide:
         self.settle()
 
     def settle(self) -> None:
-        """Wait until remote runners have answered what they were asked before, so that they idle."""
+        """Wait until remote runners have answered what they were asked before, and idle."""
         pool = getattr(self.engine, "runners", None)
         if pool is not None and not pool.local:
             time.sleep(0.5)
 
     def __call__(self, seconds: float) -> float:
-        """Train for about `seconds`; return env steps/s."""
-        began = self._counts()
+        """Train for about `seconds`; return env steps/s.
+
+        The clock starts after one iteration more: it brings what runners collected after the last turn.
+        """
+        before = self.train()
         started = time.perf_counter()
         while True:
-            counts = self.train()
+            now = self.train()
             elapsed = time.perf_counter() - started
             if elapsed >= seconds:
                 break
-        env_steps = counts["env_steps"] - began[0]
+        env_steps = now["env_steps"] - before["env_steps"]
         self.env_steps += env_steps
-        self.updates += counts["updates"] - began[1]
-        self._last = (counts["env_steps"], counts["updates"])
+        self.updates += now["updates"] - before["updates"]
         self.settle()
         return float(env_steps / elapsed)
-
-    _last: tuple[int, int] | None = None
-
-    def _counts(self) -> tuple[int, int]:
-        if self._last is None:
-            row_ = self.train()
-            self._last = (row_["env_steps"], row_["updates"])
-        return self._last
 
     def stop(self) -> None:
         """End the engine."""
         self.engine.stop()
 
 
-def compare(context: Context, specs: list[ExperimentSpec]) -> tuple[float, float]:
-    """Return env steps/s of ours and of RLlib's, trained in turns."""
+@dataclass(frozen=True)
+class Rates:
+    """Medians over the turns of one side."""
+
+    env_steps_per_second: float
+    updates_per_second: float
+
+
+def compare(context: Context, specs: list[ExperimentSpec]) -> list[Rates]:
+    """Return the rates of each experiment, trained in turns."""
     sides: list[EngineSide] = []
     try:
         for spec in specs:
@@ -87,32 +90,36 @@ def compare(context: Context, specs: list[ExperimentSpec]) -> tuple[float, float
             sides[-1].warm_up()
         # A turn has to be long beside RLlib's iterations; together about 40 s each.
         budget = context.budget.scaled(seconds=8 / 3)
-        ours, limit = medians(list(sides), budget, context.progress)
-        for spec, side in zip(specs, sides, strict=True):
-            per_update = side.env_steps / max(1, side.updates)
-            context.say(f"{spec.algorithm}: one update per {per_update:.1f} env steps")
+        rates = medians(list(sides), budget, context.progress)
+        return [
+            Rates(rate, rate * side.updates / max(1, side.env_steps))
+            for rate, side in zip(rates, sides, strict=True)
+        ]
     finally:
         for side in sides:
             side.stop()
-    return ours, limit
 
 
-def _figure(
-    name: str, ours: str, make: Callable[..., ExperimentSpec], floor: float
-) -> Callable[[Context], Iterator[Row]]:
+def _figure(kind: str, suffix: str, ours: str, make: Callable[..., ExperimentSpec], floor: float) -> Figure:
+    steps_name, updates_name = (f"{kind}_{what}_per_second{suffix}" for what in ("env_steps", "updates"))
+
     def measure(context: Context) -> Iterator[Row]:
-        specs = [make(algorithm, quick=context.budget.quick) for algorithm in (ours, RLLIB)]
-        value, limit = compare(context, specs)
-        yield row(name, value, "env steps/s", limit=limit, floor=floor)
+        value, limit = compare(
+            context, [make(algorithm, quick=context.budget.quick) for algorithm in (ours, RLLIB)]
+        )
+        yield row(
+            steps_name,
+            value.env_steps_per_second,
+            "env steps/s",
+            limit=limit.env_steps_per_second,
+            floor=floor,
+        )
+        yield row(updates_name, value.updates_per_second, "updates/s", limit=limit.updates_per_second)
 
-    return measure
-
-
-def _made(name: str, ours: str, make: Callable[..., ExperimentSpec], floor: float) -> Figure:
-    return Figure(name, _figure(name, ours, make, floor), floor)
+    return Figure(steps_name, measure, floor, more_names=(updates_name,))
 
 
 FIGURES = (
-    _made("agent_env_steps_per_second_pong", "dqn", experiments.agent, AGENT_FLOOR),
-    _made("remote_runner_env_steps_per_second", "apex_dqn", experiments.remote_runner, REMOTE_FLOOR),
+    _figure("agent", "_pong", "dqn", experiments.agent, AGENT_FLOOR),
+    _figure("remote_runner", "", "apex_dqn", experiments.remote_runner, REMOTE_FLOOR),
 )

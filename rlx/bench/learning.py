@@ -47,8 +47,7 @@ class BareUpdate:
         self.online = QNetwork(network).to(self.device)
         self.target = QNetwork(network).to(self.device).requires_grad_(False)
         for module in (self.online, self.target):
-            if device == "cuda" or training.precision == "bf16":
-                module.to(memory_format=torch.channels_last)
+            module.to(memory_format=torch.channels_last)
         self.optimizer = make_optimizer(
             self.online.parameters(),
             training.optimizer,

@@ -68,8 +68,10 @@ def test_the_figures_run(figure) -> None:
     import ray
 
     try:
-        (made,) = figure.measure(Context(QUICK, "cpu", lambda part: None, lambda text: None))
+        made, updates = figure.measure(Context(QUICK, "cpu", lambda part: None, lambda text: None))
     finally:
         ray.shutdown()
     assert made.value > 0
     assert made.limit > 0
+    assert updates.value > 0
+    assert updates.ok is None
