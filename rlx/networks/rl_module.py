@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from ray.rllib.core.columns import Columns
-from ray.rllib.core.rl_module.apis import TargetNetworkAPI
+from ray.rllib.core.rl_module.apis import InferenceOnlyAPI, TargetNetworkAPI
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from torch import nn
 
@@ -23,7 +23,7 @@ def _autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
-class QModule(TorchRLModule, TargetNetworkAPI):
+class QModule(TorchRLModule, InferenceOnlyAPI, TargetNetworkAPI):
     """Online and target Q networks under RLlib's module interface.
 
     `model_config` holds `network` (a `QNetworkConfig`), `plugins` (a `PluginSet`), `context` (a
