@@ -11,10 +11,9 @@ that terminates costs one transition; its checkpoints hold no replay.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
-import numpy as np
 import torch
 from ray.rllib.algorithms.dqn import DQNConfig
 from ray.rllib.algorithms.dqn.default_dqn_rl_module import ATOMS, QF_LOGITS, QF_PREDS, QF_PROBS
@@ -22,18 +21,26 @@ from ray.rllib.algorithms.dqn.torch.default_dqn_torch_rl_module import DefaultDQ
 from ray.rllib.algorithms.dqn.torch.dqn_torch_learner import DQNTorchLearner
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.utils import make_target_network
+from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.schedules.scheduler import Scheduler
 from ray.tune.registry import register_env
 
 from rlx.algorithms.dqn import DQNConfig as EngineConfig
 from rlx.algorithms.rllib_engine import RllibEngine
-from rlx.algorithms.rllib_env import RllibVectorEnv, log_finished_games
+from rlx.algorithms.rllib_env import RllibVectorEnv, log_finished_games, observation_space
 from rlx.errors import RlxError
 from rlx.experiment.spec import ExperimentSpec
 from rlx.networks.q_network import QNetwork, QNetworkConfig
 
 _ENV_NAME = "rlx-vector-env"
+#: Whose Q network RLlib's DQN learns.
+Network = Literal["shared", "rllib"]
+#: Channels, kernel, stride of each convolution, see `rlx.networks.torsos`.
+_CONVOLUTIONS = {
+    "nature": ((32, 8, 4), (64, 4, 2), (64, 3, 1)),
+    "mnih2013": ((16, 8, 4), (32, 4, 2)),
+}
 
 
 class SharedNetworkModule(DefaultDQNTorchRLModule):
@@ -105,11 +112,17 @@ class AdamEpsilonLearner(DQNTorchLearner):
         )
 
 
-def build_rllib_config(spec: ExperimentSpec) -> DQNConfig:
+def build_rllib_config(spec: ExperimentSpec, network: Network = "shared") -> DQNConfig:
     """Map an experiment with one environment and one seed to RLlib's DQNConfig.
 
     Counts are converted to RLlib's: the target period from updates to env steps, the replay ratio to RLlib's
     `training_intensity`. RLlib rounds the ratio to whole calls of its sampler per update, or the reverse.
+
+    Args:
+        spec: the experiment.
+        network: `shared`: this package's, on bytes. `rllib`: RLlib's own, of the same size, on the float32
+            images of its Atari wrapper; convolutional torsos only, and only for benchmarks: `RllibEngine`
+            cannot evaluate it.
 
     Raises:
         RlxError: RLlib's DQN cannot do what a value asks for.
@@ -121,13 +134,16 @@ def build_rllib_config(spec: ExperimentSpec) -> DQNConfig:
     config = DQNConfig()
     register_env(_ENV_NAME, _make_env)
     info = engine.env_info
-    shape = (info.frame_stack, *info.frame_shape)
-    low, high = (0, 255) if np.dtype(info.frame_dtype) == np.uint8 else (-np.inf, np.inf)
+    normalized = network == "rllib"
     config.environment(
         _ENV_NAME,
-        observation_space=gym.spaces.Box(low, high, shape, np.dtype(info.frame_dtype).type),
+        observation_space=observation_space(info.frame_stack, info.frame_shape, info.frame_dtype, normalized),
         action_space=gym.spaces.Discrete(info.num_actions),
-        env_config={"spec": engine.env_spec(), "reward_clip": training.reward_clip},
+        env_config={
+            "spec": engine.env_spec(),
+            "reward_clip": training.reward_clip,
+            "normalized": normalized,
+        },
     )
     config.env_runners(
         num_env_runners=runners.num_env_runners,
@@ -142,18 +158,10 @@ def build_rllib_config(spec: ExperimentSpec) -> DQNConfig:
         num_gpus_per_learner=spec.learners.num_gpus_per_learner,
         learner_class=AdamEpsilonLearner,
     )
-    config.rl_module(
-        rl_module_spec=RLModuleSpec(
-            module_class=SharedNetworkModule,
-            model_config={
-                "network": engine.network_config(),
-                "double_q": training.double,
-                "dueling": training.dueling,
-                "num_atoms": training.num_atoms if training.distributional else 1,
-                "epsilon": _epsilon(spec),
-            },
-        )
-    )
+    if network == "rllib":
+        config.rl_module(model_config=_rllib_network(spec))
+    else:
+        config.rl_module(rl_module_spec=_shared_network(spec, engine.network_config()))
     _fill_training(config, spec)
     config.fault_tolerance(
         restart_failed_env_runners=spec.fault_tolerance.restart_failed_env_runners,
@@ -166,8 +174,37 @@ def build_rllib_config(spec: ExperimentSpec) -> DQNConfig:
     return config
 
 
+def _shared_network(spec: ExperimentSpec, network: QNetworkConfig) -> RLModuleSpec:
+    training = spec.training
+    return RLModuleSpec(
+        module_class=SharedNetworkModule,
+        model_config={
+            "network": network,
+            "double_q": training.double,
+            "dueling": training.dueling,
+            "num_atoms": training.num_atoms if training.distributional else 1,
+            "epsilon": _epsilon(spec),
+        },
+    )
+
+
 def _make_env(context: Any) -> RllibVectorEnv:
-    return RllibVectorEnv(context["spec"], context["num_envs"], 0, context["reward_clip"])
+    return RllibVectorEnv(
+        context["spec"], context["num_envs"], 0, context["reward_clip"], context["normalized"]
+    )
+
+
+def _rllib_network(spec: ExperimentSpec) -> DefaultModelConfig:
+    """Describe a network of the same parameters to RLlib, which pads convolutions unless told not to."""
+    torso = spec.rl_module.torso
+    if torso not in _CONVOLUTIONS:
+        raise RlxError(f"no convolutions of {torso!r} are known here", "rl_module.torso")
+    return DefaultModelConfig(
+        conv_filters=[[*layer, "valid"] for layer in _CONVOLUTIONS[torso]],
+        conv_activation=spec.rl_module.activation,
+        head_fcnet_hiddens=[spec.rl_module.head_hidden_size],
+        head_fcnet_activation=spec.rl_module.activation,
+    )
 
 
 def _epsilon(spec: ExperimentSpec) -> Any:
@@ -196,6 +233,7 @@ def _fill_training(config: DQNConfig, spec: ExperimentSpec) -> None:
         grad_clip=training.grad_clip_norm,
         adam_epsilon=training.adam_epsilon,
         n_step=training.n_step,
+        epsilon=_epsilon(spec),
         double_q=training.double,
         dueling=training.dueling,
         num_atoms=training.num_atoms if training.distributional else 1,
@@ -234,12 +272,13 @@ def _intensity(config: DQNConfig, spec: ExperimentSpec, ratio: float) -> float:
     return ratio * (1.0 if runners == 0 else runners / (runners + 1))
 
 
-def build_rllib_engine(spec: ExperimentSpec, run_dir: Path) -> RllibEngine:
+def build_rllib_engine(spec: ExperimentSpec, run_dir: Path, network: Network = "shared") -> RllibEngine:
     """Build RLlib's DQN for one run, with the interface of `rlx.runs.engine.Engine`.
 
     Args:
         spec: a resolved experiment with one environment and one seed.
         run_dir: of the run; RLlib keeps its own results elsewhere.
+        network: see `build_rllib_config`.
     """
-    config = build_rllib_config(spec)
+    config = build_rllib_config(spec, network)
     return RllibEngine(config.build_algo(), spec, EngineConfig().from_experiment(spec).env_spec())

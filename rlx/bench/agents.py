@@ -1,22 +1,26 @@
-"""Whole agents beside RLlib's DQN: in one process, and with one remote runner."""
+"""Whole agents beside RLlib's DQN: in one process, and with one remote runner.
+
+RLlib's DQN is measured twice: with its own network of the same size on the float images of its own Atari
+wrapper, which is what its users run, and with the network and byte frames of rlx, which spares it some work.
+The environments are the same C++ ones in all.
+"""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rlx.bench import experiments
 from rlx.bench.figure import Context, Figure, Row, medians, row
-from rlx.experiment.build import build_engine
+from rlx.experiment.build import build_engine, start_ray
 from rlx.experiment.spec import ExperimentSpec
 
 AGENT_FLOOR = 2.0
 REMOTE_FLOOR = 5.0
-RLLIB = "rllib/DQN"
 #: Updates after which an engine is said to be warm: its first slow calls are behind it.
 _WARM_UPDATES = 10
 
@@ -24,12 +28,15 @@ _WARM_UPDATES = 10
 class EngineSide:
     """Train an engine for some seconds at a time and count its env steps; nothing runs in between.
 
+    Args:
+        engine: see `rlx.runs.engine.Engine`.
+
     Attributes:
         updates, env_steps: of all turns after the warm-up.
     """
 
-    def __init__(self, spec: ExperimentSpec) -> None:
-        self.engine: Any = build_engine(spec, Path(tempfile.gettempdir()))
+    def __init__(self, engine: Any) -> None:
+        self.engine = engine
         self.updates = self.env_steps = 0
 
     def train(self) -> dict[str, Any]:
@@ -80,17 +87,34 @@ class Rates:
     updates_per_second: float
 
 
-def compare(context: Context, specs: list[ExperimentSpec]) -> list[Rates]:
-    """Return the rates of each experiment, trained in turns."""
+def builders(ours: str, make: Callable[..., ExperimentSpec], quick: bool) -> dict[str, Callable[[], Any]]:
+    """Return label -> what builds the engine: ours, RLlib's DQN as it is, and with our network on bytes."""
+    folder = Path(tempfile.gettempdir())
+    own, theirs = make(ours, quick=quick), make("rllib/DQN", quick=quick)
+
+    def rllib(network: Any) -> Any:
+        from rlx.algorithms.rllib_dqn import build_rllib_engine
+
+        start_ray(theirs)
+        return build_rllib_engine(theirs, folder, network)
+
+    return {
+        f"rlx {ours}": lambda: build_engine(own, folder),
+        "RLlib's DQN": lambda: rllib("rllib"),
+        "RLlib's DQN with the network and frames of rlx": lambda: rllib("shared"),
+    }
+
+
+def compare(context: Context, made_by: Mapping[str, Callable[[], Any]]) -> list[Rates]:
+    """Return the rates of each engine, trained in turns."""
     sides: list[EngineSide] = []
     try:
-        for spec in specs:
-            context.say(f"starting {spec.algorithm}")
-            sides.append(EngineSide(spec))
+        for label, build in made_by.items():
+            context.say(f"starting {label}")
+            sides.append(EngineSide(build()))
             sides[-1].warm_up()
-        # A turn has to be long beside RLlib's iterations; together about 40 s each.
-        budget = context.budget.scaled(seconds=8 / 3)
-        rates = medians(list(sides), budget, context.progress)
+        # A turn has to be long beside an iteration.
+        rates = medians(list(sides), context.budget.scaled(seconds=2.0), context.progress)
         return [
             Rates(rate, rate * side.updates / max(1, side.env_steps))
             for rate, side in zip(rates, sides, strict=True)
@@ -101,22 +125,17 @@ def compare(context: Context, specs: list[ExperimentSpec]) -> list[Rates]:
 
 
 def _figure(kind: str, suffix: str, ours: str, make: Callable[..., ExperimentSpec], floor: float) -> Figure:
-    steps_name, updates_name = (f"{kind}_{what}_per_second{suffix}" for what in ("env_steps", "updates"))
+    steps, updates = (f"{kind}_{what}_per_second{suffix}" for what in ("env_steps", "updates"))
+    shared = f"{steps}_same_network"
 
     def measure(context: Context) -> Iterator[Row]:
-        value, limit = compare(
-            context, [make(algorithm, quick=context.budget.quick) for algorithm in (ours, RLLIB)]
-        )
-        yield row(
-            steps_name,
-            value.env_steps_per_second,
-            "env steps/s",
-            limit=limit.env_steps_per_second,
-            floor=floor,
-        )
-        yield row(updates_name, value.updates_per_second, "updates/s", limit=limit.updates_per_second)
+        value, rllib, bytes_ = compare(context, builders(ours, make, context.budget.quick))
+        rate, unit = value.env_steps_per_second, "env steps/s"
+        yield row(steps, rate, unit, limit=rllib.env_steps_per_second, floor=floor)
+        yield row(shared, rate, unit, limit=bytes_.env_steps_per_second)
+        yield row(updates, value.updates_per_second, "updates/s", limit=rllib.updates_per_second)
 
-    return Figure(steps_name, measure, floor, more_names=(updates_name,))
+    return Figure(steps, measure, floor, more_names=(shared, updates))
 
 
 FIGURES = (

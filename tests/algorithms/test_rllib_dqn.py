@@ -162,6 +162,49 @@ def test_the_network_is_the_engines(switches) -> None:
     assert actions.shape == (5,)
 
 
+def test_rllibs_own_network_is_of_the_same_size() -> None:
+    """RLlib pads convolutions by default, which makes the Nature network 8.0M parameters instead of 3.3M."""
+    spec = from_mapping(
+        {
+            "algorithm": "rllib/DQN",
+            "env": "ALE/Pong-v5",
+            "stop": {"env_steps": 1000},
+            "training": {"dueling": True},
+            "exploration": {"kind": "constant", "epsilon": 0.25},
+        }
+    )
+    config = rllib_dqn.build_rllib_config(spec, "rllib")
+    module = config.get_rl_module_spec(
+        spaces={"default_policy": (config.observation_space, config.action_space)}, inference_only=True
+    ).build()
+    ours = QNetwork(EngineConfig().from_experiment(spec).network_config())
+    assert sum(p.numel() for p in module.parameters()) == ours.num_parameters() == 3_293_863
+    assert module.epsilon_schedule.get_current_value() == 0.25
+    assert module.uses_dueling
+    env = RllibVectorEnv(resolve_env("ALE/Pong-v5", spec.environment), 1, 0, None, normalized=True)
+    frames, _ = env.reset(seed=0)
+    assert frames in env.observation_space
+    assert module.forward_inference({Columns.OBS: torch.from_numpy(frames)})[Columns.ACTIONS].shape == (1,)
+
+
+def test_images_are_scaled_as_by_rllibs_atari_wrapper() -> None:
+    spec = resolve_env("ALE/Pong-v5", Environment())
+    plain, scaled = (RllibVectorEnv(spec, 2, 0, None, normalized=flag) for flag in (False, True))
+    plain.reset(seed=0)
+    scaled.reset(seed=0)
+    for _ in range(6):
+        a, *_ = plain.step([2, 3])
+        b, *_ = scaled.step([2, 3])
+    assert b.dtype == np.float32
+    assert b.flags.c_contiguous
+    np.testing.assert_array_equal(b, np.moveaxis(a, 1, -1).astype(np.float32) / 128.0 - 1.0)
+
+
+def test_rllibs_own_network_needs_convolutions() -> None:
+    with pytest.raises(RlxError, match="convolutions"):
+        rllib_dqn.build_rllib_config(make_spec(), "rllib")
+
+
 def _module(config):
     spec = config.rl_module_spec
     return spec.module_class(

@@ -48,10 +48,9 @@ class _Engine:
         self.iterations = -1
 
 
-def test_a_side_counts_only_its_own_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_side_counts_only_its_own_turns() -> None:
     engine = _Engine()
-    monkeypatch.setattr(agents, "build_engine", lambda spec, path: engine)
-    side = agents.EngineSide(experiments.agent("dqn", quick=True))
+    side = agents.EngineSide(engine)
     side.warm_up()
     assert engine.iterations == agents._WARM_UPDATES
     assert side(0.0) > 0
@@ -68,10 +67,12 @@ def test_the_figures_run(figure) -> None:
     import ray
 
     try:
-        made, updates = figure.measure(Context(QUICK, "cpu", lambda part: None, lambda text: None))
+        made, shared, updates = figure.measure(Context(QUICK, "cpu", lambda part: None, lambda text: None))
     finally:
         ray.shutdown()
     assert made.value > 0
     assert made.limit > 0
+    assert shared.value == made.value
+    assert shared.limit > 0
     assert updates.value > 0
     assert updates.ok is None
