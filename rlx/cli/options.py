@@ -29,7 +29,8 @@ Stop = Annotated[
     typer.Option(
         "--stop",
         metavar="CONDITION=N",
-        help="Replaces the stop conditions: env_steps, env_frames, updates, seconds, return_mean.",
+        help="Replaces the stop conditions: env_steps, env_frames, updates, seconds, return_mean, "
+        "evaluation_return_mean.",
         autocompletion=completion.stop_conditions,
     ),
 ]

@@ -105,6 +105,11 @@ def all_conflicts(spec: ExperimentSpec) -> Iterator[Conflict]:
 def _stop(spec: ExperimentSpec) -> Iterator[Conflict]:
     if all(value is None for value in spec.stop.model_dump().values()):
         yield Conflict(("stop",), "no condition is given", "e.g. stop: {env_steps: 1000000}")
+    evaluation = spec.evaluation
+    never = evaluation.interval_env_steps is None and evaluation.interval_seconds is None
+    if spec.stop.evaluation_return_mean is not None and never:
+        message = "the run waits for a return of evaluations, but none is made while it trains"
+        yield Conflict(("stop.evaluation_return_mean",), message, "set evaluation.interval_env_steps")
 
 
 def _lists(spec: ExperimentSpec) -> Iterator[Conflict]:

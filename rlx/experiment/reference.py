@@ -35,6 +35,7 @@ _UNITS = {
     "updates": "updates",
     "seconds": "seconds",
     "return_mean": "raw return",
+    "evaluation_return_mean": "raw return",
     "noop_max": "frames",
     "max_episode_frames": "frames",
     "frame_skip": "frames per env step",

@@ -48,6 +48,9 @@ class Stop(Section):
     return_mean: float | None = Field(
         default=None, description="Mean raw return of the last 100 training episodes."
     )
+    evaluation_return_mean: float | None = Field(
+        default=None, description="Mean raw return of an evaluation; one of new episodes follows at the end."
+    )
 
 
 class Environment(Section):

@@ -177,6 +177,9 @@ class _Session:
             if test.due(self.clock(), steps):
                 self._evaluate()
                 test.mark(self.clock(), steps)
+                reason = reached(self.stop, self.row)
+                if reason:
+                    break
             self._record()
             self._blocked(lambda: self._report(self.store.poll()))
             if save.due(self.clock(), steps) and not self.store.busy:
@@ -199,7 +202,7 @@ class _Session:
                 self._begin_checkpoint()
                 self._report(self.store.finish())
             if fresh and evaluate:
-                self._evaluate()
+                self._evaluate(final=True)
         finally:
             if fresh:
                 self._record()
@@ -257,13 +260,14 @@ class _Session:
         self._note_disk(self.metrics.write(self.row))
         self.view.update(self.row)
 
-    def _evaluate(self) -> None:
+    def _evaluate(self, *, final: bool = False) -> None:
         assert self.engine is not None
         assert self.metrics is not None
         evaluation = self.spec.evaluation
         steps = int(self.row.get("env_steps") or 0)
         # Differs from every training seed; the same for the same point of the run, also when resumed.
-        seed = 1_000_003 * (int(self.spec.seeds[0]) + 1) + steps
+        # The last one plays other episodes than one that ended the run at this very point.
+        seed = 1_000_003 * (int(self.spec.seeds[0]) + 1) + steps + (500_009 if final else 0)
         found = self.engine.evaluate_policy(
             episodes=evaluation.episodes, epsilon=evaluation.epsilon, seed=seed
         )

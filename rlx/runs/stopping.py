@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-CONDITIONS = ("env_steps", "env_frames", "updates", "seconds", "return_mean")
+CONDITIONS = ("env_steps", "env_frames", "updates", "seconds", "return_mean", "evaluation_return_mean")
+_RETURNS = ("return_mean", "evaluation_return_mean")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def progress(
     Args:
         stop: limit of each condition.
         row: the newest metrics.
-        rates: growth per second of the counts; `seconds` is 1 of itself. `return_mean` has none.
+        rates: growth per second of the counts; `seconds` is 1 of itself. Returns have none.
     """
     candidates = []
     for key, limit in stop.items():
@@ -53,7 +54,7 @@ def progress(
             continue
         fraction = min(1.0, max(0.0, value / limit)) if limit > 0 else float(value >= limit)
         rate = 1.0 if key == "seconds" else (rates or {}).get(key, 0.0)
-        eta = max(0.0, limit - value) / rate if rate > 0 and key != "return_mean" else None
+        eta = max(0.0, limit - value) / rate if rate > 0 and key not in _RETURNS else None
         candidates.append(Progress(key, float(value), limit, fraction, eta))
     timed = [c for c in candidates if c.eta_seconds is not None]
     if timed:

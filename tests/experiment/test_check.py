@@ -28,6 +28,19 @@ def spec(algorithm: str = "dqn", **sections) -> ExperimentSpec:
     ("algorithm", "bad", "good", "path", "message"),
     [
         ("dqn", {"stop": {"updates": None}}, {"stop": {"seconds": 1}}, "stop", "no condition is given"),
+        (
+            "dqn",
+            {
+                "stop": {"evaluation_return_mean": 1},
+                "evaluation": {"interval_env_steps": None, "interval_seconds": None},
+            },
+            {
+                "stop": {"evaluation_return_mean": 1},
+                "evaluation": {"interval_env_steps": 10},
+            },
+            "stop.evaluation_return_mean",
+            "none is made while it trains",
+        ),
         ("dqn", {"seeds": (1, 1)}, {"seeds": (1, 2)}, "seeds", "given twice: 1"),
         ("dqn", {"env": ("a", "b", "a")}, {"env": ("a", "b")}, "env", "given twice: a"),
         (

@@ -116,6 +116,21 @@ def test_evaluations_are_recorded_with_every_return(tmp_path: Path) -> None:
     assert [row.get("evaluation_return_mean") for row in rows] == [None, 201.0, None, 401.0, 501.0]
 
 
+def test_an_evaluation_can_stop_a_run_and_new_episodes_are_played_at_the_end(tmp_path: Path) -> None:
+    spec = make_spec(
+        stop={"evaluation_return_mean": 300.0, "env_steps": 1000},
+        evaluation={"interval_env_steps": 200, "at_end": True},
+    )
+    result, engine, _ = run(tmp_path / "run", spec)
+    assert result.reason == "evaluation_return_mean >= 300"
+    assert [row["env_steps"] for row in read_evaluations(tmp_path / "run")] == [200, 400, 400]
+    assert len({seed for _, _, seed in engine.evaluations}) == 3
+    assert read_results(tmp_path / "run")[-1]["env_steps"] == 400
+    again, engine, _ = run(tmp_path / "run", spec, FakeEngine(), "resume")
+    assert again.state == "finished"
+    assert engine.iterations == 0
+
+
 def test_ctrl_c_finishes_the_iteration_checkpoints_and_stops(tmp_path: Path) -> None:
     engine = FakeEngine()
     engine.hooks[3] = lambda: os.kill(os.getpid(), signal.SIGINT)
