@@ -26,6 +26,7 @@ from ray.rllib.utils.metrics import (
 from rlx.actors.lanes import Lanes
 from rlx.actors.player import PlayedEpisodes, play_episodes, q_function
 from rlx.envs.vector import make_vector_env
+from rlx.networks.determinism import settle_determinism
 from rlx.replay.block import Block
 
 
@@ -127,6 +128,7 @@ class ReplayEnvRunner(SingleAgentEnvRunner):
         """Build the acting network on this runner's device (RLlib hook)."""
         spec = self.config.get_rl_module_spec(spaces=self.get_spaces(), inference_only=True)
         self.module = spec.build()
+        settle_determinism(self.config.rlx.debugging.deterministic)
         self._device = self.config.runner_device(self.worker_index or 0)
         self.module.to(self._device)
         self.module.eval().requires_grad_(False)

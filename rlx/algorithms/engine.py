@@ -28,6 +28,7 @@ from rlx.algorithms.learner_pool import LearnerPool, LearnersDiedError
 from rlx.algorithms.progress import Progress
 from rlx.algorithms.runner_pool import RunnerPool
 from rlx.algorithms.shard_group import ShardGroup
+from rlx.networks.determinism import settle_determinism
 from rlx.replay.rate_limiter import RateLimiter
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class ReplayAlgorithm(Algorithm):
         """Start runners and learners (RLlib), then shards, and connect them."""
         super().setup(config)
         spec = self.config.rlx
+        settle_determinism(spec.debugging.deterministic)
         self.shards = ShardGroup(self.config)
         self.runners = RunnerPool(self.env_runner_group, self.shards, self.config)
         self.learners = LearnerPool(self.learner_group, self.config)

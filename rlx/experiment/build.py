@@ -54,12 +54,8 @@ def build_engine(spec: ExperimentSpec, run_dir: Path) -> Any:
         imported = pool.submit(importlib.import_module, "ray.rllib.algorithms")
         start_ray(spec)
         imported.result()
-    import torch
-
     if spec.algorithm.startswith(RLLIB_PREFIX):
         from rlx.algorithms.rllib_dqn import build_rllib_engine
 
         return build_rllib_engine(spec, run_dir)
-    if spec.debugging.deterministic:
-        torch.use_deterministic_algorithms(True, warn_only=True)
     return build_config(spec).build_algo()

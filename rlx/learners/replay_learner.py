@@ -22,6 +22,7 @@ from rlx.learners.optimizers import make_optimizer
 from rlx.learners.staging import Batch, Staging
 from rlx.learners.update_modes import make_update
 from rlx.learners.window_source import Sampled, WindowSource
+from rlx.networks.determinism import settle_determinism
 
 #: Key of this class's own part of the learner state.
 STATE_KEY = "rlx"
@@ -60,6 +61,7 @@ class ReplayLearner(TorchLearner):
         spec = self.config.rlx
         torch.set_num_threads(self.config.learner_torch_threads())
         super().build()
+        settle_determinism(spec.debugging.deterministic)
         module = self.q_module
         module.make_target_networks()
         # Measured, Nature network, f32 on one CPU core: 6% less time per update; more on a GPU or with bf16.

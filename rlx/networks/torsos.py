@@ -49,6 +49,13 @@ class Torso(nn.Module):
             return torch.get_autocast_dtype(weight.device.type)
         return weight.dtype
 
+    def prepared(self, frames: Tensor) -> Tensor:
+        """Bring frames into the form that the first layer takes; frames that are in it stay as they are.
+
+        Two networks of the same shape that see the same frames can share the result.
+        """
+        return self.scaled(frames)
+
     def scaled(self, frames: Tensor, memory_format: torch.memory_format = torch.contiguous_format) -> Tensor:
         """Cast frames to the compute dtype and a layout; scale them if they were bytes."""
         # Bytes are permuted before the cast: a strided copy of a quarter of the data.
@@ -94,18 +101,25 @@ class ConvTorso(Torso):
         super().__init__(channels * height * width, uint8_scale)
         self.convs = nn.Sequential(*modules)
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Map ``[B, S, H, W]`` or ``[B, S, H, W, C]`` to ``[B, out_features]``.
+    def prepared(self, frames: Tensor) -> Tensor:
+        """Cast frames, scale bytes, and stack the channels of colour frames: float ``[B, C, H, W]``.
 
         If the weights are channels_last (``module.to(memory_format=torch.channels_last)``), frames are cast
-        into that layout directly. The order of the features does not depend on the layout.
+        into that layout directly.
         """
         if frames.ndim == 5:
             frames = frames.permute(0, 1, 4, 2, 3).flatten(1, 2)
         weight: Tensor = next(self.convs.parameters())
         channels_last = weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
         layout = torch.channels_last if channels_last else torch.contiguous_format
-        features: Tensor = self.convs(self.scaled(frames, layout))
+        return self.scaled(frames, layout)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Map ``[B, S, H, W]``, ``[B, S, H, W, C]`` or prepared frames to ``[B, out_features]``.
+
+        The order of the features does not depend on the layout.
+        """
+        features: Tensor = self.convs(self.prepared(frames))
         return features.flatten(1)
 
 
@@ -188,7 +202,11 @@ class MLPTorso(Torso):
             modules += [nn.Linear(size_in, size_out), ACTIVATIONS[activation]()]
         self.layers = nn.Sequential(*modules)
 
+    def prepared(self, frames: Tensor) -> Tensor:
+        """Cast frames, scale bytes, and flatten: float ``[B, S * prod(frame_shape)]``."""
+        return self.scaled(frames.flatten(1))
+
     def forward(self, frames: Tensor) -> Tensor:
-        """Map ``[B, S, *frame_shape]``, or the same flattened, to ``[B, out_features]``."""
-        features: Tensor = self.layers(self.scaled(frames.flatten(1)))
+        """Map ``[B, S, *frame_shape]``, the same flattened, or prepared frames to ``[B, out_features]``."""
+        features: Tensor = self.layers(self.prepared(frames))
         return features

@@ -39,7 +39,7 @@ def spec(algorithm: str = "dqn", **sections) -> ExperimentSpec:
                 "evaluation": {"interval_env_steps": 10},
             },
             "stop.evaluation_return_mean",
-            "none is made while it trains",
+            "the run waits for a return of evaluations, but none is made while it trains",
         ),
         ("dqn", {"seeds": (1, 1)}, {"seeds": (1, 2)}, "seeds", "given twice: 1"),
         ("dqn", {"env": ("a", "b", "a")}, {"env": ("a", "b")}, "env", "given twice: a"),
