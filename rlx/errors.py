@@ -31,3 +31,7 @@ class RlxError(Exception):
 
 class NonFiniteLossError(RlxError):
     """The loss or a gradient became NaN or infinite. Raised by a learner; ends the run."""
+
+
+class ProcessGoneError(RlxError):
+    """A process of the run died and may not be started again. Ends the run."""

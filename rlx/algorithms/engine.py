@@ -24,6 +24,7 @@ from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, EPISODE_RETURN_MEAN, NUM
 from rlx.actors.player import play_episodes
 from rlx.algorithms.checkpoint import ENGINE_FOLDER, CheckpointJob
 from rlx.algorithms.config import ReplayConfig
+from rlx.algorithms.gone import gone_error
 from rlx.algorithms.learner_pool import LearnerPool, LearnersDiedError
 from rlx.algorithms.progress import Progress
 from rlx.algorithms.runner_pool import RunnerPool
@@ -199,6 +200,7 @@ class ReplayAlgorithm(Algorithm):
 
     def _look_after_processes(self) -> None:
         self.events += self.shards.check_restarted()
+        self.runners.check_gone()
         if not self.learners.updates_in_flight and not self.learners.alive():
             self._replace_learners(LearnersDiedError("a learner process is gone"))
 
@@ -206,7 +208,7 @@ class ReplayAlgorithm(Algorithm):
         """Start new learners from the last checkpoint, else from the last weights sent to runners."""
         faults = self.config.rlx.fault_tolerance
         if not faults.restart_failed_learners or self.learner_restarts >= faults.max_restarts:
-            raise error
+            raise gone_error("a learner", faults.restart_failed_learners, faults.max_restarts) from error
         self.learner_restarts += 1
         before = self.progress.updates
         self.learner_group.shutdown()

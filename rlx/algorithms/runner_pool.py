@@ -11,6 +11,7 @@ import ray
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
 from rlx.actors.env_runner import CollectReport, CollectRequest
+from rlx.algorithms.gone import gone, gone_error
 from rlx.algorithms.shard_group import ShardGroup
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,8 @@ class RunnerPool:
         self.group = group
         self.shards = shards
         self.settings = config.rlx.env_runners
-        self.timeout_seconds = config.rlx.fault_tolerance.runner_timeout_seconds
+        self.faults = config.rlx.fault_tolerance
+        self.timeout_seconds = self.faults.runner_timeout_seconds
         self.local = group.num_remote_env_runners() == 0
         self.shares_parameters = False
         ids = [0] if self.local else group.healthy_env_runner_ids()
@@ -163,6 +165,19 @@ class RunnerPool:
         return [
             f"runner {index} died and was restarted; its episodes in progress are lost" for index in indices
         ]
+
+    def check_gone(self) -> None:
+        """Raise if a runner died and is not started again.
+
+        Raises:
+            ProcessGoneError: naming it.
+        """
+        if self.local:
+            return
+        unhealthy = set(self._runners) - set(self.group.healthy_env_runner_ids())
+        actors = self._manager.actors()
+        for name in gone({f"runner {index}": actors[index].ping.remote() for index in sorted(unhealthy)}):
+            raise gone_error(name, self.faults.restart_failed_env_runners, self.faults.max_restarts)
 
     @property
     def healthy(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import ray
 
+from rlx.algorithms.gone import gone_error
 from rlx.replay.shard_actor import ReplayShardActor, create_shard
 
 logger = logging.getLogger(__name__)
@@ -24,10 +25,9 @@ class ShardGroup:
     def __init__(self, config: Any) -> None:
         self.config = config
         self.remote = config.rlx.replay.num_shards > 0
+        self.faults = config.rlx.fault_tolerance
         count = max(1, config.rlx.replay.num_shards)
-        restarts = (
-            config.rlx.fault_tolerance.max_restarts if config.rlx.fault_tolerance.restart_failed_shards else 0
-        )
+        restarts = self.faults.max_restarts if self.faults.restart_failed_shards else 0
         if self.remote:
             options = {"max_restarts": restarts, "num_cpus": 0}
             self.shards = [create_shard(config.shard_config(index), **options) for index in range(count)]
@@ -72,13 +72,20 @@ class ShardGroup:
         return found
 
     def check_restarted(self) -> list[str]:
-        """Return a sentence for each shard that died and was started anew (empty) since the last call."""
+        """Return a sentence for each shard that died and was started anew (empty) since the last call.
+
+        Raises:
+            ProcessGoneError: one died and is not started again.
+        """
         events = []
         if not self.remote:
             return events
         for index, shard in enumerate(self.shards):
             try:
                 process = ray.get(shard.process_id.remote(), timeout=1.0)
+            except ray.exceptions.ActorDiedError as error:
+                allowed = self.faults.restart_failed_shards
+                raise gone_error(f"replay shard {index}", allowed, self.faults.max_restarts) from error
             except (ray.exceptions.RayError, TimeoutError):
                 continue
             if process != self._processes[index]:

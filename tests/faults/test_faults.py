@@ -62,6 +62,21 @@ def test_runner(algo: Any) -> None:
     check_goes_on(algo, row)
 
 
+def hang(runner: Any) -> None:
+    time.sleep(1000)
+
+
+def test_runner_that_hangs(algo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = check_goes_on(algo, algo.train()["rlx"])
+    monkeypatch.setattr(algo.runners, "timeout_seconds", 3.0)
+    algo.env_runner_group._worker_manager.actors()[2].apply.remote(hang)
+    events, row = events_until(algo, "runner 2")
+    assert any("restarted" in event for event in events)
+    row = train_until(algo, lambda r: r["healthy_runners"] == 2, seconds=200)[-1]
+    monkeypatch.undo()
+    check_goes_on(algo, row)
+
+
 def test_shard(algo: Any) -> None:
     row = check_goes_on(algo, algo.train()["rlx"])
     before, lost_before = ray.get(algo.shards.shards[0].stats.remote()), row["lost_env_steps"]

@@ -70,6 +70,20 @@ def test_nan_stops_the_run_and_names_the_last_good_checkpoint(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("ray_started")
+def test_nan_in_a_learner_process_stops_the_run_too(tmp_path: Path) -> None:
+    broken = {
+        "plugins": {"predictor": {"nan_after_updates": 30}},
+        "learners": {"num_learners": 1},
+        "debugging": {"deterministic": False},
+    }
+    result, _ = run(tmp_path / "run", broken)
+    assert result.state == "failed"
+    assert isinstance(result.error, NonFiniteLossError)
+    assert "loss became nan at update 31" in result.reason
+    assert not any("died" in warning for warning in result.warnings), "not taken for a dead process"
+
+
+@pytest.mark.usefixtures("ray_started")
 def test_full_disk_under_a_checkpoint_does_not_stop_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
