@@ -1,4 +1,4 @@
-"""Processes that die and may not be started again: the run ends, and says which setting kept it from going on."""
+"""Processes that die and may not start again: the run ends and says which setting kept it from going on."""
 
 from __future__ import annotations
 
