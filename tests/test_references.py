@@ -12,18 +12,13 @@ BESIDE_VALUE = re.compile(r"\[([A-Z][\w-]+)\](?= (?:section|table|algorithm|appe
 ROW = re.compile(r"^\| (`[^|]+`) \| (.+) \| <(https://[^>]+)> \|$", re.MULTILINE)
 
 
-def folded(key: str) -> str:
-    """Strip what does not count in a key."""
-    return key.replace("-", "").casefold()
-
-
 def known_keys() -> dict[str, str]:
-    """Map the folded keys of the reference tables to their addresses."""
+    """Map the keys of the reference tables to their addresses."""
     keys: dict[str, str] = {}
     for cell, _, address in ROW.findall((ROOT / "docs/references.md").read_text()):
         for key in re.findall(r"`([^`]+)`", cell):
-            assert folded(key) not in keys, f"{key} has two rows"
-            keys[folded(key)] = address
+            assert key not in keys, f"{key} has two rows"
+            keys[key] = address
     return keys
 
 
@@ -43,7 +38,7 @@ def test_every_cited_key_has_a_reference() -> None:
         f"{path.relative_to(ROOT)}: [{key}]"
         for path in sorted((ROOT / "rlx").rglob("*.py"))
         for key in cited_keys(path.read_text())
-        if folded(key) not in known
+        if key not in known
     }
     assert not unknown, "not in docs/references.md: " + ", ".join(sorted(unknown))
 
@@ -52,12 +47,12 @@ def test_presets_cite_known_keys() -> None:
     """They cite beside each value and not in Source paragraphs."""
     cited = set(BESIDE_VALUE.findall((ROOT / "rlx/experiment/presets.py").read_text()))
     assert cited, "the pattern finds nothing"
-    assert {folded(key) for key in cited} <= set(known_keys())
+    assert cited <= set(known_keys())
 
 
 def test_papers_that_are_easily_swapped_have_the_right_address() -> None:
     known = known_keys()
-    assert known["ngu"].endswith("2002.06038")
-    assert known["agent57"].endswith("2003.13350")
-    assert known["apex"].endswith("1803.00933")
-    assert known["rainbow"].endswith("1710.02298")
+    assert known["NGU"].endswith("2002.06038")
+    assert known["Agent57"].endswith("2003.13350")
+    assert known["ApeX"].endswith("1803.00933")
+    assert known["Rainbow"].endswith("1710.02298")

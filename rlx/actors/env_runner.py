@@ -93,7 +93,7 @@ class CollectReport:
 class ReplayEnvRunner(SingleAgentEnvRunner):
     """Act in N environments and hand blocks of columns to replay shards.
 
-    Source: actors of [Ape-X] section 3, Algorithm 1: act, compute Q values once, send a block.
+    Source: actors of [ApeX] section 3, Algorithm 1: act, compute Q values once, send a block.
     """
 
     #: Blocks that may be on their way to a shard before this runner waits for it.

@@ -24,7 +24,7 @@ def ladder(num_lanes: int, epsilon: float = 0.4, alpha: float = 7.0) -> NDArray[
     Returns:
         float64 `[N]`, non-increasing.
 
-    Source: [APEX] section 4.1.
+    Source: [ApeX] section 4.1.
     """
     if num_lanes < 1:
         raise ValueError(f"num_lanes = {num_lanes} must be at least 1")
@@ -37,7 +37,7 @@ def ladder(num_lanes: int, epsilon: float = 0.4, alpha: float = 7.0) -> NDArray[
 class LinearSchedule:
     """Go from `initial` to `final` in a straight line, then stay.
 
-    Source: [DQN] methods: 1.0 to 0.1 over the first million steps.
+    Source: [DQN2015] methods: 1.0 to 0.1 over the first million steps.
     """
 
     initial: float

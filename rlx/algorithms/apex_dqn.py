@@ -3,7 +3,7 @@
 What it adds to DQN is in its preset: runners and shards in processes of their own, `exploration.kind:
 ladder`, priorities computed on arrival (`replay.initial_priority: td_error`), large batches.
 
-Source: [APEX] section 3, algorithms 1 and 2; the values stand in the preset `apex_dqn`.
+Source: [ApeX] section 3, algorithms 1 and 2; the values stand in the preset `apex_dqn`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """DQN: the engine with a local runner, one local shard and a fixed replay ratio.
 
-Source: [DQN] algorithm 1; the values stand in the preset `dqn`.
+Source: [DQN2015] algorithm 1; the values stand in the preset `dqn`.
 """
 
 from __future__ import annotations

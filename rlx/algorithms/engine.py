@@ -1,6 +1,6 @@
 """The engine: runners, replay shards and learners kept busy, whatever the algorithm.
 
-The picture is [APEX] figure 1. The driver passes references and grants work; frames go from runners to
+The picture is [ApeX] figure 1. The driver passes references and grants work; frames go from runners to
 shards and from shards to learners without it. With no processes but the driver's the same calls run one
 after the other, and in deterministic mode always in the same order.
 """

@@ -2,7 +2,7 @@
 
 double, dueling, distributional, noisy, n_step > 1 in `training`; prioritized in `replay`.
 
-Source: [RAINBOW] section 3; the values stand in the preset `rainbow`.
+Source: [Rainbow] section 3; the values stand in the preset `rainbow`.
 """
 
 from __future__ import annotations

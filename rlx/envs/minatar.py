@@ -4,7 +4,7 @@ Frames are MinAtar's `(10, 10, channels)` occupancy planes as uint8 0/1. Sticky 
 difficulty ramping are on as shipped; `env_config: {difficulty_ramping: false}` switches the latter off. As
 shipped, the action that a sticky step repeats is carried over an episode's end.
 
-Source: [MINATAR]; defaults of the package.
+Source: [MinAtar]; defaults of the package.
 """
 
 from __future__ import annotations

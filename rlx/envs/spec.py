@@ -12,7 +12,7 @@
 
 The sticky probability, the cap and the action set of Atari ids are read from what ale-py registers; the
 rest is the convention of the papers: where there are no sticky actions, no-op starts provide the randomness
-([DQN]), and where there are, they do, and nothing else is needed ([MACHADO2018] section 5). On
+([DQN2015]), and where there are, they do, and nothing else is needed ([Machado2018] section 5). On
 every Atari id: the minimal action set, 84x84 grey frames, the maximum of the last two raw frames, 4
 stacked, lost lives do not end anything (set `life_loss_terminates`).
 

@@ -16,7 +16,7 @@ from rlx.networks.rl_module import BOOTSTRAP_OBS, OBS
 class QLearner(ReplayLearner):
     """The learner of DQN, Rainbow and Ape-X DQN.
 
-    Source: [DQN] Methods; [DOUBLE] eq. 4; [C51] algorithm 1; [PER] section 3.4; [RAINBOW] section 3.
+    Source: [DQN2015] Methods; [DoubleDQN] eq. 4; [C51] algorithm 1; [PER] section 3.4; [Rainbow] section 3.
     """
 
     #: Env steps of the run so far, for the annealing of beta; set by the driver.
@@ -83,7 +83,7 @@ class QLearner(ReplayLearner):
         """Return the batch loss; leave detached statistics in `fwd_out["statistics"]` (RLlib hook).
 
         The priority of a sample is |TD error|, and KL(target || prediction) where the return
-        distribution is learned ([RAINBOW] section 3, "integrated agent").
+        distribution is learned ([Rainbow] section 3, "integrated agent").
         """
         online: QOutput = fwd_out["online"]
         target: QOutput = fwd_out["target"]

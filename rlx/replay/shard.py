@@ -53,7 +53,7 @@ class ReplayShard:
     Args:
         config: see `ShardConfig`.
 
-    Source: [Ape-X] section 3 (shared prioritised replay); docs/design/0001-contracts.md for rows and items.
+    Source: [ApeX] section 3 (shared prioritised replay); docs/design/0001-contracts.md for rows and items.
     """
 
     def __init__(self, config: ShardConfig) -> None:

@@ -304,7 +304,7 @@ def absolute_td(
     Returns:
         ``[B]`` float64, not negative.
 
-    Source: [Ape-X] section 3 (priorities from the actor's values); [R2D2] section 2.3 (eta).
+    Source: [ApeX] section 3 (priorities from the actor's values); [R2D2] section 2.3 (eta).
     Differs: no value rescaling, and one network for both parts of double Q-learning.
     """
     out = np.empty(in_episode.shape[0], np.float64)
