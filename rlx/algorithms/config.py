@@ -123,12 +123,7 @@ class ReplayConfig(AlgorithmConfig):
         return torch.device("cpu") if worker_index else device_of(self.rlx.learners.device)
 
     def learner_torch_threads(self) -> int:
-        """Return the torch threads of a learner: as asked, or the cores that nobody else uses.
-
-        Small networks get one: their operations are too short for a second thread to pay.
-        """
-        if self.rlx.learners.num_torch_threads is None and self.rlx.rl_module.torso in ("mlp", "minatar"):
-            return 1
+        """Return the torch threads of a learner on this machine."""
         return learner_threads(self.rlx, self.rlx.resources.num_cpus or len(os.sched_getaffinity(0)))
 
     def module_spaces(self) -> dict[str, Any]:

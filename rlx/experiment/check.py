@@ -87,9 +87,14 @@ def cpus_needed(spec: ExperimentSpec) -> float:
 
 
 def learner_threads(spec: ExperimentSpec, num_cpus: int) -> int:
-    """Return the torch threads of a learner: as given, or the cores that nobody else uses, at least one."""
+    """Return the torch threads of a learner: as given, or the cores that nobody else uses, at least one.
+
+    Small networks get one: their operations are too short for a second thread to pay.
+    """
     if spec.learners.num_torch_threads is not None:
         return spec.learners.num_torch_threads
+    if spec.rl_module.torso in ("mlp", "minatar"):
+        return 1
     learners = max(1, spec.learners.num_learners)
     cpus = spec.resources.num_cpus or num_cpus
     others = cpus_needed(spec) - learners

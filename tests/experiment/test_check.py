@@ -199,3 +199,4 @@ def test_learner_threads():
     assert learner_threads(spec("apex_dqn", **one), 16) == 15
     assert learner_threads(spec("apex_dqn"), 2) == 1
     assert learner_threads(spec("dqn", learners={"num_torch_threads": 3}), 2) == 3
+    assert learner_threads(spec("dqn", rl_module={"torso": "mlp"}), 16) == 1
