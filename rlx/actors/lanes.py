@@ -205,8 +205,15 @@ class Lanes:
             self._returns[lane] = 0.0
             self._lengths[lane] = 0
 
-    def play(self, q_function: QFunction, episodes: int) -> tuple[np.ndarray, np.ndarray]:
+    def play(
+        self, q_function: QFunction, episodes: int, on_episode: Callable[[int], None] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Play whole episodes; lane i plays a number of them that is fixed beforehand.
+
+        Args:
+            q_function: stacked observations `[N, S, *frame_shape]` -> Q values `[N, A]`.
+            episodes: how many.
+            on_episode: told the number of counted episodes whenever one ends.
 
         Returns:
             Undiscounted raw returns float64 `[episodes]` and lengths int64 `[episodes]`.
@@ -225,6 +232,8 @@ class Lanes:
             for episode_return, length, _, lane in ended:
                 if len(finished[lane]) < share[lane]:
                     finished[lane].append((episode_return, length))
+                    if on_episode is not None:
+                        on_episode(sum(map(len, finished)))
             self._first = ~acted
             self._over = step.over
             self.stack.push(step.frames, self._first)

@@ -64,18 +64,19 @@ def play_episodes(
     epsilon: float,
     seed: int,
     device: Any = "cpu",
+    on_episode: Callable[[int], None] | None = None,
 ) -> PlayedEpisodes:
     """Play `episodes` whole episodes in fresh environments; noisy layers act by their means.
 
     Each lane's share of the episodes is fixed beforehand: taking those that end first would favour
-    short episodes.
+    short episodes. `on_episode` is told the number of counted episodes whenever one ends.
     """
     lanes = min(num_envs, episodes)
     env = make_vector_env(env_spec, lanes, seed=seed, num_threads=1)
     module.q_network.use_noise(False)
     try:
         player = Lanes.player(env, seed=seed, epsilon=epsilon)
-        returns, lengths = player.play(q_function(module, device, fresh_noise=False), episodes)
+        returns, lengths = player.play(q_function(module, device, fresh_noise=False), episodes, on_episode)
     finally:
         module.q_network.use_noise(True)
         env.close()

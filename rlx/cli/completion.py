@@ -80,6 +80,22 @@ def stop_conditions(incomplete: str) -> list[str]:
     return _beginning(names, incomplete)
 
 
+def protocols(incomplete: str) -> list[str]:
+    """Return protocols of `rlx evaluate` that begin so."""
+
+    def names() -> Iterable[str]:
+        from rlx.evaluation.protocols import PROTOCOLS
+
+        return PROTOCOLS
+
+    return _beginning(names, incomplete)
+
+
+def checkpoints(incomplete: str) -> list[str]:
+    """Return the words for a checkpoint that begin so."""
+    return [word for word in ("best", "last") if word.startswith(incomplete)]
+
+
 def _beginning(names: Callable[[], Iterable[str]], incomplete: str) -> list[str]:
     try:
         return sorted({name for name in names() if name.startswith(incomplete)})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +153,48 @@ def run(description: Mapping[str, Any], returns: Sequence[float], *, as_json: bo
     for checkpoint in d["checkpoints"]:
         size = format_bytes(checkpoint["size_bytes"])
         print(f"  {checkpoint['name']}  {checkpoint['env_steps']} env steps  {size}")
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Show a bar on stderr while something runs; yields what is told how much is done.
+
+    Nothing is shown if `quiet`, or where stderr is not a terminal.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def evaluation(record: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what `rlx evaluate` found."""
+    if as_json:
+        _json(record)
+        return
+    from rlx.evaluation.protocols import PROTOCOLS
+    from rlx.runs.live import clock
+
+    interval = record["return_interval"]
+    spread = "" if interval is None else f"  95% [{_real(interval[0])}, {_real(interval[1])}]"
+    _print_pairs(
+        [
+            ("run", f"{record['run']}, {record['checkpoint']} ({record['env_steps']} env steps)"),
+            ("protocol", f"{record['protocol']}: {PROTOCOLS[record['protocol']].title}"),
+            ("episodes", f"{record['episodes']}, epsilon {record['epsilon']:g}, seed {record['seed']}, "
+             f"played in {clock(record['seconds'])}"),
+            ("return", f"mean {_real(record['return_mean'])}{spread}, "
+             f"median {_real(record['return_median'])}, "
+             f"from {_real(record['return_min'])} to {_real(record['return_max'])}"),
+            ("recorded in", record["file"]),
+        ]
+    )  # fmt: skip
 
 
 def experiment(loaded: Any, *, as_json: bool) -> None:

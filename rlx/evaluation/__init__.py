@@ -1,0 +1,1 @@
+"""How a policy is played to be judged, and the statistics of what it scores. Needs neither Ray nor torch."""

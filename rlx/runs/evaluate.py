@@ -1,0 +1,193 @@
+"""Judge a checkpoint of a run under a named protocol, and keep the scores in its directory."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlx.envs.spec import EnvSpec, resolve_env
+from rlx.evaluation.episodes import mean_interval
+from rlx.evaluation.protocols import Protocol, find_protocol, with_protocol
+from rlx.experiment.spec import ExperimentSpec
+from rlx.runs import provenance
+from rlx.runs.checkpoints import Checkpoint, best_checkpoint, list_checkpoints, verify
+from rlx.runs.directory import RunDirectory
+from rlx.runs.errors import NoCheckpointError, RunDirectoryError
+from rlx.runs.files import write_json_atomic
+from rlx.runs.launch import recorded_spec
+from rlx.runs.metrics import read_evaluations
+
+#: Folder of a run directory with one file for each `rlx evaluate`.
+FOLDER = "evaluations"
+
+BEST, LAST = "best", "last"
+
+
+def find_checkpoint(run: Path, which: str = LAST) -> Checkpoint:
+    """Find a checkpoint of a run and check its files.
+
+    Args:
+        run: the run directory.
+        which: `last`, `best` (highest evaluation while it trained), a number, or a name.
+
+    Raises:
+        NoCheckpointError: there is no such checkpoint, or it is damaged.
+    """
+    there = list_checkpoints(run / "checkpoints")
+    names = ", ".join(checkpoint.path.name for checkpoint in there)
+    if not there:
+        raise NoCheckpointError("the run has no checkpoint", str(run), "rlx resume writes one when it ends")
+    found: Checkpoint | None
+    if which == LAST:
+        found = there[-1]
+    elif which == BEST:
+        ratings = {int(row.get("env_steps") or 0): float(row["return_mean"]) for row in read_evaluations(run)}
+        found = best_checkpoint(there, ratings)
+        if found is None:
+            raise NoCheckpointError(
+                "no evaluation was made where a checkpoint is, so none is the best",
+                str(run),
+                f"name one: {names}",
+            )
+    else:
+        wanted = {which, f"checkpoint_{which.zfill(6)}"}
+        found = next((checkpoint for checkpoint in there if checkpoint.path.name in wanted), None)
+        if found is None:
+            raise NoCheckpointError(f"no checkpoint {which!r}", str(run), f"there are: {names}")
+    problems = verify(found.path)
+    if problems:
+        raise NoCheckpointError(f"damaged: {problems[0]}", str(found.path), f"others: {names}")
+    return found
+
+
+def load_policy(checkpoint: Path) -> Any:
+    """Load the acting network of a checkpoint: a `QModule` on the CPU, not to be trained."""
+    from ray.rllib.core.rl_module import RLModule
+
+    module = RLModule.from_checkpoint(checkpoint / "learner_group" / "learner" / "rl_module")
+    return module["default_policy"].eval().requires_grad_(False)
+
+
+def evaluate(
+    run: Path,
+    *,
+    checkpoint: str = LAST,
+    protocol: str | None = None,
+    episodes: int = 100,
+    num_envs: int = 16,
+    epsilon: float | None = None,
+    seed: int = 0,
+    on_episode: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Play whole episodes with a checkpoint's policy and record them in the run directory.
+
+    Args:
+        run: the run directory.
+        checkpoint: `last`, `best`, a number or a name.
+        protocol: see `rlx.evaluation.protocols`; None for that of the published results.
+        episodes: how many.
+        num_envs: how many environments at a time.
+        epsilon: probability of a random action; None for that of the run's own evaluations.
+        seed: of environments and random actions.
+        on_episode: called with the number of episodes so far, whenever one ends.
+
+    Returns:
+        The record, as it stands in `<run>/evaluations/`: scores, seeds, protocol, and who played.
+
+    Raises:
+        RlxError: no such checkpoint or protocol, or a damaged run directory.
+    """
+    found = find_checkpoint(run, checkpoint)
+    spec = recorded_spec(RunDirectory(run))
+    env = resolve_env(_env_id(spec), spec.environment)
+    chosen = find_protocol(protocol, env.family)
+    played_env = with_protocol(env, chosen)
+    chance = spec.evaluation.epsilon if epsilon is None else epsilon
+    from rlx.actors.player import play_episodes
+
+    started = time.perf_counter()
+    played = play_episodes(
+        load_policy(found.path),
+        played_env,
+        episodes=episodes,
+        num_envs=num_envs,
+        epsilon=chance,
+        seed=seed,
+        on_episode=on_episode,
+    )
+    record = {
+        "run": run.name,
+        "algorithm": spec.algorithm,
+        "env": env.id,
+        "checkpoint": found.path.name,
+        "env_steps": found.env_steps,
+        "env_frames": found.info.get("env_frames"),
+        "updates": found.info.get("updates"),
+        "training_seconds": found.info.get("seconds"),
+        **_protocol_facts(chosen, played_env),
+        "epsilon": chance,
+        "seed": seed,
+        "num_envs": min(num_envs, episodes),
+        **score_facts(played.returns),
+        "returns": played.returns.tolist(),
+        "lengths": played.lengths.tolist(),
+        "seconds": time.perf_counter() - started,
+        "created_at": time.time(),
+        "versions": provenance.versions(),
+        "hardware": provenance.hardware(),
+    }
+    folder = run / FOLDER
+    folder.mkdir(exist_ok=True)
+    name = f"{found.path.name}-{chosen.name}-{episodes}-episodes-epsilon-{chance:g}-seed-{seed}.json"
+    write_json_atomic(folder / name, record)
+    return {**record, "file": str(folder / name)}
+
+
+def _env_id(spec: ExperimentSpec) -> str:
+    return spec.env if isinstance(spec.env, str) else spec.env[0]
+
+
+def _protocol_facts(protocol: Protocol, env: EnvSpec) -> dict[str, Any]:
+    return {"protocol": protocol.name, "environment": dataclasses.asdict(env)}
+
+
+def score_facts(returns: np.ndarray) -> dict[str, Any]:
+    """Summarise the returns of whole episodes; the interval is None for a single one."""
+    values = [float(value) for value in returns]
+    return {
+        "episodes": len(values),
+        "return_mean": statistics.fmean(values),
+        "return_std": statistics.pstdev(values),
+        "return_median": statistics.median(values),
+        "return_min": min(values),
+        "return_max": max(values),
+        "return_interval": mean_interval(values) if len(values) > 1 else None,
+    }
+
+
+def read_records(run: Path) -> list[dict[str, Any]]:
+    """Return the records of every `rlx evaluate` of a run, oldest first.
+
+    Raises:
+        RunDirectoryError: one is damaged.
+    """
+    records = []
+    for file in sorted((run / FOLDER).glob("*.json")):
+        try:
+            record = json.loads(file.read_text(encoding="utf-8"))
+            record["return_mean"], record["protocol"], record["checkpoint"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunDirectoryError(
+                f"not a record of an evaluation ({type(error).__name__})",
+                str(file),
+                "delete it, evaluate again",
+            ) from None
+        records.append(record)
+    return sorted(records, key=lambda record: float(record.get("created_at") or 0.0))

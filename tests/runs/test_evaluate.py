@@ -1,0 +1,110 @@
+"""`rlx evaluate` on a real, short run: what is played, what is recorded, what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rlx.experiment.build import build_engine
+from rlx.runs.directory import RunDirectory
+from rlx.runs.errors import NoCheckpointError, RunDirectoryError
+from rlx.runs.evaluate import evaluate, find_checkpoint, load_policy, read_records
+from rlx.runs.loop import train
+from rlx.runs.metrics import read_evaluations
+from tests.engines import DETERMINISTIC, small_spec
+from tests.runs.fake_engine import RecordingView
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, ray_started: None) -> Path:
+    """A run of 3,000 steps with a checkpoint and an evaluation every 1,000."""
+    path = tmp_path_factory.mktemp("runs") / "small"
+    every = {"interval_env_steps": 1000, "interval_seconds": None}
+    spec = small_spec(
+        DETERMINISTIC,
+        {
+            "stop": {"env_steps": 3000},
+            "checkpointing": {**every, "keep_last": 9},
+            "evaluation": {**every, "at_end": False},
+        },
+    )
+    result = train(spec, RunDirectory(path), build_engine, RecordingView(), tensorboard=False)
+    assert result.state == "finished", result.reason
+    return path
+
+
+def test_scores_seeds_and_protocol_are_recorded(run: Path) -> None:
+    told: list[int] = []
+    record = evaluate(run, episodes=7, num_envs=3, epsilon=0.1, seed=5, on_episode=told.append)
+    assert told == [1, 2, 3, 4, 5, 6, 7]
+    assert record["protocol"] == "as-trained"
+    assert record["checkpoint"] == find_checkpoint(run).path.name
+    assert len(record["returns"]) == len(record["lengths"]) == record["episodes"] == 7
+    assert record["returns"] == record["lengths"], "CartPole gives 1 for every step"
+    assert record["return_mean"] == pytest.approx(np.mean(record["returns"]))
+    assert record["return_interval"][0] <= record["return_mean"] <= record["return_interval"][1]
+    assert (record["epsilon"], record["seed"]) == (0.1, 5)
+    stored = json.loads(Path(record["file"]).read_text())
+    assert stored["returns"] == record["returns"]
+    assert stored["environment"]["id"] == "CartPole-v1"
+    assert [row["file"] if "file" in row else row["returns"] for row in read_records(run)] == [
+        record["returns"]
+    ]
+    again = evaluate(run, episodes=7, num_envs=3, epsilon=0.1, seed=5)
+    assert again["returns"] == record["returns"], "the same seed plays the same episodes"
+    other = evaluate(run, episodes=7, num_envs=3, epsilon=0.1, seed=6)
+    assert other["returns"] != record["returns"]
+
+
+def test_the_policy_is_the_checkpoint_s(run: Path) -> None:
+    """Not new weights: two checkpoints differ, and the loaded values are those in the file."""
+    first, last = find_checkpoint(run, "1"), find_checkpoint(run)
+    assert first.env_steps < last.env_steps
+    one, other = load_policy(first.path), load_policy(last.path)
+    weights = [dict(module.q_network.state_dict()) for module in (one, other)]
+    assert any((weights[0][name] != weights[1][name]).any() for name in weights[0])
+    algo = build_engine(small_spec(DETERMINISTIC), run)
+    algo.restore(last.path)
+    for name, value in algo.learners.local_learner.q_module.q_network.state_dict().items():
+        np.testing.assert_array_equal(value, weights[1][name])
+    algo.stop()
+
+
+def test_best_is_the_one_with_the_highest_evaluation(run: Path) -> None:
+    rows = {row["env_steps"]: row["return_mean"] for row in read_evaluations(run)}
+    best = find_checkpoint(run, "best")
+    assert rows[best.row_env_steps] == max(rows.values())
+
+
+def test_checkpoints_that_cannot_be_played(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(NoCheckpointError, match="no checkpoint '77'; there are: checkpoint_000001"):
+        find_checkpoint(run, "77")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(NoCheckpointError, match="the run has no checkpoint"):
+        find_checkpoint(empty)
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    file = find_checkpoint(copy).path / "learner_group/learner/rl_module/default_policy/module_state.pkl"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(NoCheckpointError, match=r"damaged: .*module_state\.pkl has changed content"):
+        find_checkpoint(copy)
+    (copy / "evaluations.jsonl").unlink()
+    with pytest.raises(NoCheckpointError, match="no evaluation was made where a checkpoint is"):
+        find_checkpoint(copy, "best")
+
+
+def test_a_damaged_record_is_named(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "evaluations"
+    folder.mkdir()
+    broken: Any = folder / "x.json"
+    broken.write_text("{")
+    with pytest.raises(RunDirectoryError, match=r"x\.json: not a record of an evaluation"):
+        read_records(tmp_path)
