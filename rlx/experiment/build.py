@@ -41,24 +41,6 @@ def start_ray(spec: ExperimentSpec) -> None:
     ray.init(**options)
 
 
-def _import_actors() -> None:
-    importlib.import_module("rlx.actors.env_runner")
-
-
-def _import_in_workers(spec: ExperimentSpec) -> list[Any]:
-    """Have Ray's idle workers import RLlib, one for each runner and learner; return what to wait for.
-
-    An actor that begins in such a worker need not import it any more. Only for a Ray of this machine: on a
-    cluster the workers that take these tasks need not be those that the actors begin in.
-    """
-    import ray
-
-    if os.environ.get("RAY_ADDRESS"):
-        return []
-    task = ray.remote(num_cpus=0)(_import_actors)
-    return [task.remote() for _ in range(spec.env_runners.num_env_runners + spec.learners.num_learners)]
-
-
 def build_engine(spec: ExperimentSpec, run_dir: Path) -> Any:
     """Build the Algorithm of one run; it has the interface of `rlx.runs.engine.Engine`.
 
@@ -71,12 +53,7 @@ def build_engine(spec: ExperimentSpec, run_dir: Path) -> Any:
     with ThreadPoolExecutor(max_workers=1) as pool:
         imported = pool.submit(importlib.import_module, "ray.rllib.algorithms")
         start_ray(spec)
-        in_workers = _import_in_workers(spec)
         imported.result()
-    if in_workers:
-        import ray
-
-        ray.wait(in_workers, num_returns=len(in_workers), timeout=60.0)
     if spec.algorithm.startswith(RLLIB_PREFIX):
         from rlx.algorithms.rllib_dqn import build_rllib_engine
 
