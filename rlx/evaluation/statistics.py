@@ -4,8 +4,8 @@ A matrix of scores is ``[..., runs, games]``, usually human-normalised (1.0 = hu
 independent matrices, so that all bootstrap resamples are handled in one call. Nothing here guesses a missing
 score: a NaN is a ValueError, and what to leave out is the caller's choice.
 
-2,000 resamples of 5 runs x 57 games with mean, median and interquartile mean took 13 to 21 ms of one busy core
-(numpy 2.4; `tests/evaluation/test_statistics.py` keeps it under 50 ms).
+2,000 resamples of 5 runs x 57 games with mean, median and interquartile mean took 13 to 21 ms of
+one busy core (numpy 2.4; `tests/evaluation/test_statistics.py` keeps it under 50 ms).
 """
 
 from __future__ import annotations
@@ -74,12 +74,13 @@ def human_normalised(scores: ArrayLike, random: ArrayLike, human: ArrayLike) -> 
 
     Source: [DQN2015] section Evaluation procedure (there in percent).
     """
-    score, low, high = (_finite(x, name) for x, name in ((scores, "scores"), (random, "random"), (human, "human")))
-    if low.ndim > 1 or high.ndim > 1 or any(x.ndim and x.shape[-1:] != score.shape[-1:] for x in (low, high)):
-        raise ValueError(f"random {low.shape} and human {high.shape} are not [games] of scores {score.shape}")
+    score, low, high = _finite(scores, "scores"), _finite(random, "random"), _finite(human, "human")
+    for baseline in (low, high):
+        if baseline.ndim and baseline.shape != score.shape[-1:]:
+            raise ValueError(f"a baseline has shape {baseline.shape}; scores are {score.shape}: [..., games]")
     if np.any(low == high):
         raise ValueError("human equals random: the scale has no length")
-    return (score - low) / (high - low)
+    return np.asarray((score - low) / (high - low))
 
 
 def mean(scores: ArrayLike) -> Array:
@@ -119,7 +120,7 @@ def capped_mean(scores: ArrayLike) -> Array:
 
     Source: [Agent57] section 4.
     """
-    return np.clip(_game_means(scores), 0.0, 1.0).mean(axis=-1)
+    return np.asarray(np.clip(_game_means(scores), 0.0, 1.0).mean(axis=-1))
 
 
 def fifth_percentile(scores: ArrayLike) -> Array:
@@ -132,7 +133,7 @@ def fifth_percentile(scores: ArrayLike) -> Array:
 
 def games_above_human(scores: ArrayLike) -> Array:
     """Return how many games have a mean over runs of at least 1, ``[...]``."""
-    return (_game_means(scores) >= 1.0).sum(axis=-1).astype(np.float64)
+    return np.asarray((_game_means(scores) >= 1.0).sum(axis=-1), dtype=np.float64)
 
 
 def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> Array:
@@ -159,7 +160,7 @@ def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> Array:
     """
     first, second = _pair(x, y)
     margin = first[..., :, None, :] - second[..., None, :, :]
-    return 0.5 + 0.5 * np.sign(margin).mean(axis=(-3, -2, -1))
+    return np.asarray(0.5 + 0.5 * np.sign(margin).mean(axis=(-3, -2, -1)))
 
 
 def bootstrap(
@@ -183,7 +184,7 @@ def bootstrap(
 
     Raises:
         TooFewSeedsError: there is one run.
-        ValueError: the matrix has other dimensions or a value that is not finite; or an option is out of range.
+        ValueError: another shape, a value that is not finite, or an option out of range.
 
     Source: [rliable] section 4.1.
     """
@@ -233,7 +234,9 @@ def _resample(matrix: Array, rng: np.random.Generator, resamples: int) -> Array:
     """Return ``[resamples, runs, games]``: runs drawn with replacement within each game."""
     runs, num_games = matrix.shape
     if runs < 2:
-        raise TooFewSeedsError("an interval over seeds needs at least two of them; there is one", "", "train more seeds")
+        raise TooFewSeedsError(
+            "an interval needs two seeds or more; there is one", "", "train more seeds"
+        )
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}; at least 1 is needed")
     rows = rng.integers(0, runs, (resamples, runs, num_games))
@@ -262,7 +265,7 @@ def _matrix(scores: ArrayLike) -> Array:
     """Check ``[..., runs, games]``: two axes or more, no empty one, all finite."""
     matrix = _finite(scores, "scores")
     if matrix.ndim < 2 or not matrix.size:
-        raise ValueError(f"scores have shape {matrix.shape}; expected [runs, games] with at least one of each")
+        raise ValueError(f"scores have shape {matrix.shape}; expected [runs, games], one or more of each")
     return matrix
 
 

@@ -1,7 +1,8 @@
 """Published results to compare a run with: scores, protocols, learning curves, speeds.
 
-`references()`, `find_reference(name)`, `games()`, `find_game(text)`, `curve(reference, game)`, `throughput(agent)`.
-The data files and their sources are in `rlx/reference/data`. Names are loaded when used; only curves need numpy.
+`references()`, `find_reference(name)`, `games()`, `find_game(text)`, `curve(reference, game)`,
+`throughput(agent)`. The data files and their sources are in `rlx/reference/data`. Names are loaded when used;
+only curves need numpy.
 """
 
 import importlib
@@ -9,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rlx.reference.aggregates import Aggregates, aggregate, normalise
+    from rlx.reference.atari import Baseline, Game, Rounding, find_game, games
     from rlx.reference.catalog import find_reference, references
     from rlx.reference.curves import Curve, curve, games_with_curves
     from rlx.reference.errors import ReferenceDataError, UnknownGameError, UnknownReferenceError
-    from rlx.reference.atari import Baseline, Game, Rounding, find_game, games
     from rlx.reference.reference import Budget, OtherScore, Protocol, Published, Reference
     from rlx.reference.rllib import RllibRow, rllib_experiments, rllib_rows
     from rlx.reference.speeds import Throughput, throughput

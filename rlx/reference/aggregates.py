@@ -1,7 +1,7 @@
 """Aggregates of one set of scores over games, as fractions: 1.0 is the human score.
 
-Plain numbers of one agent, without numpy, so that listing references stays quick. Scores of several seeds, and
-intervals, are in `rlx/evaluation/statistics.py`.
+Plain numbers of one agent, without numpy, so that listing references stays quick. Scores of several seeds,
+and intervals, are in `rlx/evaluation/statistics.py`.
 """
 
 from __future__ import annotations

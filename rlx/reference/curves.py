@@ -9,9 +9,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from rlx.reference.atari import find_game
 from rlx.reference.catalog import find_reference
 from rlx.reference.errors import UnknownGameError
-from rlx.reference.atari import find_game
 from rlx.reference.reference import Reference
 from rlx.reference.rllib import FRAMES_PER_STEP
 from rlx.reference.tables import Row, read_table

@@ -37,6 +37,7 @@ def _reference(row: Row, protocol: Row, aggregates: Row | None) -> Reference:
     notes = _notes(name)
     general = notes.pop("*", "")
     checked = f"reporting: {row['reporting']}" if "not checked" in row["reporting"] else ""
+    caveats = (_remark(row), general, checked, protocol["note"])
     return Reference(
         name=name,
         title=row["agent"],
@@ -51,7 +52,7 @@ def _reference(row: Row, protocol: Row, aggregates: Row | None) -> Reference:
         hardware=protocol["hardware"],
         scores=_scores(name),
         published=_published(aggregates) if aggregates else None,
-        caveats=tuple(dict.fromkeys(text for text in (_remark(row), general, checked, protocol["note"]) if text)),
+        caveats=tuple(dict.fromkeys(text for text in caveats if text)),
         cell_notes=MappingProxyType(notes),
         found_in=row["found_in"],
     )
@@ -67,7 +68,8 @@ def _scores(name: str) -> Mapping[str, float | None]:
 
 
 def _notes(name: str) -> dict[str, str]:
-    return {row["game"]: row["note"] for row in cached_table("atari57_cell_notes.csv") if row["column"] == name}
+    table = cached_table("atari57_cell_notes.csv")
+    return {row["game"]: row["note"] for row in table if row["column"] == name}
 
 
 def _protocol(row: Row, protocol: Row) -> Protocol:

@@ -22,13 +22,13 @@ class Protocol:
     """How scores were measured; None and `unstated` are what the source leaves open.
 
     Attributes:
-        start: how a game begins. `noop`: after a random number of no-op actions; `human`: from a position of a
-            human's play; `none`: at the game's own start; `restored`: from a saved emulator state.
+        start: how a game begins. `noop`: after a random number of no-op actions; `human`: from a position of
+            a human's play; `none`: at the game's own start; `restored`: from a saved emulator state.
         noop_max: most no-ops, where the start is `noop`.
         sticky_action_probability: chance that the last action is repeated instead of the chosen one.
         max_episode_frames: emulator frames after which an episode is cut.
-        score_kind: `evaluation` of a policy apart from training, mean return of `training` episodes with their
-            exploration, or one recorded `trajectory`.
+        score_kind: `evaluation` of a policy apart from training, mean return of `training` episodes with
+            their exploration, or one recorded `trajectory`.
         score_point: the `best` during training, the `final` one, or the one `at_budget`.
         words: the same as a sentence, with what the fields cannot say.
     """
@@ -43,11 +43,9 @@ class Protocol:
 
     def differences(self, other: Protocol) -> tuple[str, ...]:
         """Return the fields that are known of both and differ."""
-        return tuple(
-            name
-            for name in self._compared()
-            if getattr(self, name) != getattr(other, name) and not {name} & {*self.unknown(), *other.unknown()}
-        )
+        open_ones = {*self.unknown(), *other.unknown()}
+        known = [name for name in self._compared() if name not in open_ones]
+        return tuple(name for name in known if getattr(self, name) != getattr(other, name))
 
     def unknown(self) -> tuple[str, ...]:
         """Return the fields that the source leaves open."""

@@ -1,4 +1,4 @@
-"""References from RLlib's benchmark repository: its README's tables and its raw runs. All are training scores."""
+"""References from RLlib's benchmark repository: its README's tables and its raw runs; training scores."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ REPOSITORY = "https://github.com/ray-project/rl-experiments"
 _TRAINING = "mean return of training episodes, exploration included; there was no evaluation apart from it"
 _PROTOCOL = Protocol(
     "noop", 30, 0.0, None, "training", "at_budget",
-    f"starts: no-op (1 to 30 frames, then FIRE where the game has it); no sticky actions; whole games; {_TRAINING}",
+    "starts: no-op (1 to 30 frames, then FIRE where the game has it); no sticky actions; whole games; "
+    f"{_TRAINING}",
 )  # fmt: skip
 _PLOT_PROTOCOL = Protocol(
     "unstated", None, None, None, "unstated", "at_budget", "not recorded: read from another paper's plot"
@@ -29,7 +30,8 @@ _PLOT_PROTOCOL = Protocol(
 _ONE_RUN = "One run per game: leave a wide margin."
 _BEFORE_AN_HOUR = "The raw runs stop after about 53 minutes (23M steps); the values are their last ones."
 _OTHER_YAML = (
-    "dueling-ddqn.yaml of the repository has double and dueling switched off; the results are of duel-ddqn.yaml."
+    "dueling-ddqn.yaml of the repository has double and dueling switched off; the results are of "
+    "duel-ddqn.yaml."
 )
 _FOUR_AT_ONCE = "four games at once"
 
@@ -66,7 +68,9 @@ _README = (
     _Readme("rllib-apex", "RLlib Ape-X", "10M_steps", _APEX, "atari-apex", _G3),
     _Readme("rllib-apex-1h", "RLlib Ape-X", "1h", _APEX, "atari-apex", _G3),
     _Readme("rllib-impala", "RLlib IMPALA", "10M_steps", _IMPALA, "atari-impala", _IMPALA_MACHINES),
-    _Readme("rllib-impala-1h", "RLlib IMPALA", "1h", _IMPALA, "atari-impala", _IMPALA_MACHINES, _BEFORE_AN_HOUR),
+    _Readme(
+        "rllib-impala-1h", "RLlib IMPALA", "1h", _IMPALA, "atari-impala", _IMPALA_MACHINES, _BEFORE_AN_HOUR
+    ),
     _Readme("rllib-a2c", "RLlib A2C", "10M_steps", _A2C, "atari-a2c", _G3),
     _Readme("rllib-a2c-1h", "RLlib A2C", "1h", _A2C, "atari-a2c", _G3),
     _Readme("rllib-dqn", "RLlib DQN basic", experiment="atari-dqn-basic"),
@@ -81,7 +85,9 @@ _README = (
     _Readme("rllib-ppo", "RLlib PPO", "10M_steps", (), "atari-ppo-2018-09"),
     _Readme("rllib-ppo-25m", "RLlib PPO", "25M_steps", (), "atari-ppo-2018-09"),
     _Readme("rllib-ppo-2020-tf", "RLlib PPO (tf)", "20M_steps", ("ppo-tf-2020-01",), "atari-ppo-2020-01"),
-    _Readme("rllib-ppo-2020-torch", "RLlib PPO (torch)", "20M_steps", ("ppo-torch-2020-01",), "atari-ppo-2020-01"),
+    _Readme(
+        "rllib-ppo-2020-torch", "RLlib PPO (torch)", "20M_steps", ("ppo-torch-2020-01",), "atari-ppo-2020-01"
+    ),
     _Readme("plot-mnih2016-async-dqn", "Mnih 2016 Async DQN"),
     _Readme("plot-mnih2016-async-dqn-1h", "Mnih 2016 Async DQN", "1h"),
     _Readme("plot-mnih2016-dqn", "Mnih 2016 DQN"),
@@ -93,11 +99,13 @@ _README = (
     _Readme("plot-baselines-ppo", "Baselines PPO"),
 )  # fmt: skip
 
-_LOWER_EPSILON = (
-    "Far below the runs of 2018 at equal steps (Qbert 3870 and 14523): exploration ended at 0.05, not 0.01. " + _ONE_RUN
+_OTHER_EPSILON = (
+    "Far below the runs of 2018 at equal steps (Qbert 3870 and 14523): exploration ended at 0.05, not 0.01. "
+    f"{_ONE_RUN}"
 )
 _THREE_RUNS = "Three runs per game; that they differ in nothing but the seed is not recorded."
 _PONG_MACHINES = "AWS p3.16xlarge (2 GPUs used) + m4.16xlarge, {} workers"
+_ONE_GPU = "one process, 1 GPU"
 _PONG_CAVEAT = "Tuned for the time to 18 points. " + _ONE_RUN
 
 
@@ -107,11 +115,16 @@ def _impala_2020(framework: str, first: int) -> tuple[str, ...]:
 
 
 _RAW = (
-    _Raw("rllib-apex-2020", "RLlib Ape-X of 2020", ("apex-2020-01",), caveat=_LOWER_EPSILON),
-    _Raw("rllib-dqn-2020-tf", "RLlib DQN of 2020 (tf)", ("dqn-tf-2020-04",), hardware="one process, 1 GPU"),
-    _Raw("rllib-dqn-2020-torch", "RLlib DQN of 2020 (torch)", ("dqn-torch-2020-04",), hardware="one process, 1 GPU"),
-    _Raw("rllib-impala-2020-tf", "RLlib IMPALA of 2020 (tf)", _impala_2020("tf", 0), caveat=_THREE_RUNS),
-    _Raw("rllib-impala-2020-torch", "RLlib IMPALA of 2020 (torch)", _impala_2020("torch", 3), caveat=_THREE_RUNS),
+    _Raw("rllib-apex-2020", "RLlib Ape-X of 2020", ("apex-2020-01",), caveat=_OTHER_EPSILON),
+    _Raw("rllib-dqn-2020-tf", "RLlib DQN of 2020 (tf)", ("dqn-tf-2020-04",), hardware=_ONE_GPU),
+    _Raw("rllib-dqn-2020-torch", "RLlib DQN of 2020 (torch)", ("dqn-torch-2020-04",), hardware=_ONE_GPU),
+    *(
+        _Raw(
+            f"rllib-impala-2020-{framework}", f"RLlib IMPALA of 2020 ({framework})",
+            _impala_2020(framework, first), caveat=_THREE_RUNS,
+        )
+        for framework, first in (("tf", 0), ("torch", 3))
+    ),
     *(
         _Raw(
             f"rllib-impala-pong-{workers}", f"RLlib IMPALA on Pong, {workers} workers",
@@ -173,7 +186,7 @@ def run_rows(runs: tuple[str, ...]) -> list[Row]:
 
 
 def _from_readme(entry: _Readme) -> Reference:
-    rows = [row for row in rllib_rows() if (row.agent, row.budget) == (entry.agent, entry.budget) and _is_atari(row)]
+    rows = [row for row in rllib_rows() if _is_atari(row) and _matches(row, entry)]
     approximate = all(row.approximate for row in rows)
     kind: Kind = "rllib_readme_plot" if approximate else "rllib"
     workers = {row.workers for row in rows if row.workers}
@@ -199,6 +212,10 @@ def _from_readme(entry: _Readme) -> Reference:
         experiment=entry.experiment,
         runs=entry.runs,
     )
+
+
+def _matches(row: RllibRow, entry: _Readme) -> bool:
+    return (row.agent, row.budget) == (entry.agent, entry.budget)
 
 
 def _is_atari(row: RllibRow) -> bool:

@@ -22,8 +22,8 @@ class Throughput:
         value, unit: the figure; a unit says whether steps are agent steps or frames where the source does.
         conditions: machines, batch sizes, remarks.
         source: paper or repository.
-        status: `confirmed` in the source's text, `secondary` from a summary of it, `derived` by arithmetic from
-            confirmed values, or `unverified`.
+        status: `confirmed` in the source's text, `secondary` from a summary of it, `derived` by arithmetic
+            from confirmed values, or `unverified`.
     """
 
     agent: str

@@ -8,8 +8,8 @@ recorded once (seaborn only draws and is left out):
     /tmp/rliable-venv/bin/pip install --no-deps rliable==1.2.0
     /tmp/rliable-venv/bin/python tests/golden/make_rliable_golden.py
 
-It writes rliable.npz and, beside it, rliable.json with the versions used. rliable resamples from numpy's global
-generator, so that is seeded as well. Inputs are stored with the outputs.
+It writes rliable.npz and, beside it, rliable.json with the versions used. rliable resamples from numpy's
+global generator, so that is seeded as well. Inputs are stored with the outputs.
 """
 
 import json
