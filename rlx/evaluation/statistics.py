@@ -85,7 +85,7 @@ def human_normalised(scores: ArrayLike, random: ArrayLike, human: ArrayLike) -> 
 
 def mean(scores: ArrayLike) -> Array:
     """Return the mean over runs and games, ``[...]``."""
-    return _game_means(scores).mean(axis=-1)
+    return np.asarray(_game_means(scores).mean(axis=-1))
 
 
 def median(scores: ArrayLike) -> Array:
@@ -234,9 +234,7 @@ def _resample(matrix: Array, rng: np.random.Generator, resamples: int) -> Array:
     """Return ``[resamples, runs, games]``: runs drawn with replacement within each game."""
     runs, num_games = matrix.shape
     if runs < 2:
-        raise TooFewSeedsError(
-            "an interval needs two seeds or more; there is one", "", "train more seeds"
-        )
+        raise TooFewSeedsError("an interval needs two seeds or more; there is one", "", "train more seeds")
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}; at least 1 is needed")
     rows = rng.integers(0, runs, (resamples, runs, num_games))

@@ -57,7 +57,7 @@ class Game:
         name: as ALE spells it, `UpNDown`.
         title: as papers print it, `Up'n Down`.
         ale_v5_id: `ALE/UpNDown-v5`.
-        noframeskip_v4_id: `UpNDownNoFrameskip-v4`.
+        noframeskip_v4_id: `UpNDownNoFrameskip-v4`; ale-py registers none for Surround.
         snake_case: `up_n_down`.
         spellings: all of these and others that papers use.
         baselines: `one_decimal` reproduces the Agent57 paper, `two_decimals` MuZero, Ape-X and IMPALA;
