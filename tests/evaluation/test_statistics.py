@@ -166,6 +166,13 @@ def test_the_interval_of_a_mean_is_the_exact_one() -> None:
     assert found["mean"] == (0.5, 0.25, 0.75)
 
 
+def test_improvement_resamples_both_sides() -> None:
+    """One side is constant, so only the other can move the estimate: to 0 and to 1, each in a quarter."""
+    constant, either = [[1.0], [1.0]], [[0.0], [2.0]]
+    for x, y in ((constant, either), (either, constant)):
+        assert bootstrap_improvement(x, y, rng(), 2000) == (0.5, 0.0, 1.0)
+
+
 def test_the_generator_decides_and_the_global_seed_does_not() -> None:
     scores = rng(3).normal(1.0, 1.0, (4, 9))
     np.random.seed(0)  # noqa: NPY002

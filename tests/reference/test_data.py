@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
+
+import pytest
 
 from rlx.reference.tables import DATA
 
@@ -25,6 +28,15 @@ def test_apache_sources_are_attributed() -> None:
         assert "Apache-2.0" in line
         assert "Copyright" in line
     assert "Apache License" in (ROOT / "LICENSE").read_text()
+
+
+def test_the_example_of_the_documentation_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "docs/reference-results.md").read_text()
+    (source,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    exec(compile(source, "reference-results.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert printed.startswith("20.9 4.34")
+    assert "Up'n Down 1x AWS g3.16xlarge" in printed
 
 
 def test_the_wheel_takes_the_whole_package() -> None:
