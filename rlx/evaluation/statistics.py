@@ -72,7 +72,7 @@ def human_normalised(scores: ArrayLike, random: ArrayLike, human: ArrayLike) -> 
     Raises:
         ValueError: a value is not finite, shapes differ, or human equals random.
 
-    Source: [DQN2015] section Evaluation procedure (there in percent).
+    Source: [DQN2015] figure 3 (there in percent).
     """
     score, low, high = _finite(scores, "scores"), _finite(random, "random"), _finite(human, "human")
     for baseline in (low, high):
