@@ -11,7 +11,18 @@ import sys
 
 import rlx
 
-PURE = ("cli", "envs", "errors", "experiment", "losses", "plugins", "replay", "runs")
+PURE = (
+    "cli",
+    "envs",
+    "errors",
+    "evaluation",
+    "experiment",
+    "losses",
+    "plugins",
+    "reference",
+    "replay",
+    "runs",
+)
 ENGINE = {"rlx.replay.shard_actor"}
 WITHOUT_RAY = {
     "rlx.actors.epsilon",

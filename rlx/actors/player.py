@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,14 @@ def q_function(
             return module.q_values(obs).cpu().numpy()
 
     return q_values
+
+
+def load_policy(checkpoint: Path) -> Any:
+    """Load the acting network of a checkpoint: a `QModule` on the CPU, not to be trained."""
+    from ray.rllib.core.rl_module import RLModule
+
+    module = RLModule.from_checkpoint(checkpoint / "learner_group" / "learner" / "rl_module")
+    return module["default_policy"].eval().requires_grad_(False)
 
 
 def play_episodes(

@@ -1,1 +1,1 @@
-"""How a policy is played to be judged, and the statistics of what it scores. Needs neither Ray nor torch."""
+"""How a policy is played to be judged, and what can be said of scores. Needs neither Ray nor torch."""

@@ -67,14 +67,6 @@ def find_checkpoint(run: Path, which: str = LAST) -> Checkpoint:
     return found
 
 
-def load_policy(checkpoint: Path) -> Any:
-    """Load the acting network of a checkpoint: a `QModule` on the CPU, not to be trained."""
-    from ray.rllib.core.rl_module import RLModule
-
-    module = RLModule.from_checkpoint(checkpoint / "learner_group" / "learner" / "rl_module")
-    return module["default_policy"].eval().requires_grad_(False)
-
-
 def evaluate(
     run: Path,
     *,
@@ -110,7 +102,7 @@ def evaluate(
     chosen = find_protocol(protocol, env.family)
     played_env = with_protocol(env, chosen)
     chance = spec.evaluation.epsilon if epsilon is None else epsilon
-    from rlx.actors.player import play_episodes
+    from rlx.actors.player import load_policy, play_episodes
 
     started = time.perf_counter()
     played = play_episodes(

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rlx.actors.player import load_policy
 from rlx.experiment.build import build_engine
 from rlx.runs.directory import RunDirectory
 from rlx.runs.errors import NoCheckpointError, RunDirectoryError
-from rlx.runs.evaluate import evaluate, find_checkpoint, load_policy, read_records
+from rlx.runs.evaluate import evaluate, find_checkpoint, read_records
 from rlx.runs.loop import train
 from rlx.runs.metrics import read_evaluations
 from tests.engines import DETERMINISTIC, small_spec
