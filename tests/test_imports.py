@@ -13,6 +13,7 @@ import rlx
 
 PURE = (
     "cli",
+    "compare",
     "envs",
     "errors",
     "evaluation",

@@ -91,6 +91,18 @@ def protocols(incomplete: str) -> list[str]:
     return _beginning(names, incomplete)
 
 
+def references(incomplete: str) -> list[str]:
+    """Return names of published results that go on with the last word of a list with commas."""
+    before, comma, last = incomplete.rpartition(",")
+
+    def names() -> Iterable[str]:
+        from rlx.reference import references as known
+
+        return (reference.name for reference in known())
+
+    return [f"{before}{comma}{name}" for name in _beginning(names, last)]
+
+
 def checkpoints(incomplete: str) -> list[str]:
     """Return the words for a checkpoint that begin so."""
     return [word for word in ("best", "last") if word.startswith(incomplete)]

@@ -26,15 +26,17 @@ def report(error: BaseException, *, debug: bool) -> ExitCode:
 
 def word(error: BaseException) -> tuple[list[str], ExitCode]:
     """Return the lines that describe an error, and its exit code."""
+    from rlx.compare.errors import CompareUsageError
     from rlx.envs.errors import EnvError
     from rlx.experiment.problems import ExperimentError
+    from rlx.reference.errors import UnknownGameError, UnknownReferenceError
     from rlx.runs.errors import RlxError
 
     if isinstance(error, KeyboardInterrupt):
         return ["rlx: interrupted"], ExitCode.INTERRUPTED
     if isinstance(error, ExperimentError):
         return [str(problem) for problem in error.problems] or [str(error)], ExitCode.USAGE
-    if isinstance(error, EnvError):
+    if isinstance(error, (EnvError, CompareUsageError, UnknownGameError, UnknownReferenceError)):
         return [f"rlx: {error}"], ExitCode.USAGE
     if isinstance(error, RlxError):
         return [f"rlx: {error}"], ExitCode.RUN

@@ -22,5 +22,7 @@ class ExitCode(IntEnum):
     TRAINING_FAILED = 4
     #: A benchmark figure is below its floor.
     BELOW_FLOOR = 5
+    #: A `--require` of `rlx compare` is not met.
+    REQUIREMENT_NOT_MET = 6
     #: Stopped at once by a second Ctrl-C.
     INTERRUPTED = 130

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 import rlx
-from rlx.cli import bench, evaluate, inspect, reference, train
+from rlx.cli import bench, compare, evaluate, inspect, reference, train
 from rlx.cli.errors import report
 from rlx.cli.options import DEBUG_KEY
 
@@ -42,6 +42,8 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("resume")(train.resume)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
+app.command("references")(compare.references)
 app.command("ls")(inspect.ls)
 app.command("show")(inspect.show)
 app.command("algorithms")(reference.algorithms)

@@ -275,7 +275,139 @@ def bench_rows(rows: Sequence[Mapping[str, Any]], file: Path | None) -> ExitCode
     return ExitCode.BELOW_FLOOR if any(row.get("ok") is False for row in rows) else ExitCode.OK
 
 
+def comparison(document: Mapping[str, Any], format: str, file: Path | None) -> ExitCode:
+    """Print or write what `rlx compare` found; the exit code that its requirements ask for."""
+    from rlx.compare.comparison import met
+    from rlx.compare.render import to_csv, to_html
+    from rlx.runs.files import plain
+
+    if format == "json":
+        text_or_file(json.dumps(plain(document), indent=2, allow_nan=False) + "\n", file)
+    elif format in ("csv", "html"):
+        text_or_file(to_csv(document) if format == "csv" else to_html(document), file)
+    else:
+        _comparison_tables(document, file)
+    for outcome in document["requirements"]:
+        if not outcome["met"]:
+            value = outcome["reason"] or f"it is {outcome['value']:.4g}"
+            print(f"rlx: not met: {outcome['requirement']} ({outcome['agent']}): {value}", file=sys.stderr)
+    return ExitCode.OK if met(document) else ExitCode.REQUIREMENT_NOT_MET
+
+
+def references(known: Sequence[Any], *, as_json: bool) -> None:
+    """Print the published results of `rlx references`."""
+    if as_json:
+        _json([_reference_facts(reference) for reference in known])
+        return
+    table = _table("name", "paper", "games", "median", "mean", "protocol", "caveats")
+    for reference in known:
+        table.add_row(
+            reference.name,
+            reference.source,
+            str(reference.aggregates.num_games),
+            _real(reference.median_hns),
+            _real(reference.mean_hns),
+            _short_protocol(reference.protocol),
+            " ".join(reference.caveats),
+        )
+    _console().print(table)
+    print("median and mean are human-normalised (1 = human), over the games that it has; rlx references NAME")
+
+
+def reference(found: Any, *, as_json: bool) -> None:
+    """Print one published result with its scores."""
+    if as_json:
+        _json({**_reference_facts(found), **found.as_dict(), "games": list(found.games)})
+        return
+    _print_pairs(_reference_pairs(found))
+    _print_reference_scores(found)
+
+
+def _reference_pairs(found: Any) -> list[tuple[str, str]]:
+    totals = found.aggregates
+    statistics = (
+        f"median {_real(totals.median_hns)}, mean {_real(totals.mean_hns)}, "
+        f"capped mean {_real(totals.capped_mean_hns)}, 5th percentile {_real(totals.p5_hns)}"
+    )
+    printed = found.published
+    return [
+        ("name", f"{found.name}: {found.title}"),
+        ("paper", f"{found.source} <{found.address}>"),
+        ("protocol", found.protocol.words),
+        ("budget", found.budget.words or "not stated"),
+        ("seeds", "not stated" if found.seeds is None else str(found.seeds)),
+        ("hardware", found.hardware or "not known"),
+        ("over games", f"{totals.num_games}: {statistics}, {totals.games_above_human} at or above human"),
+        ("printed", "nothing" if printed is None else
+         f"median {_real(printed.median_hns)}, mean {_real(printed.mean_hns)} ({printed.where}): "
+         f"{printed.verdict}"),
+        *(("caveat", caveat) for caveat in found.caveats),
+    ]  # fmt: skip
+
+
+def _print_reference_scores(found: Any) -> None:
+    from rlx.reference import find_game
+
+    table = _table("game", "score", "std over seeds", "human-normalised", "remarks")
+    for name in found.games:
+        others = [f"{o.where}: {o.score:g}" for o in found.other_scores if o.game == name]
+        note = found.cell_notes.get(name)
+        hns = find_game(name).baseline.normalise(found.scores[name])
+        spread = _real(found.spreads.get(name))
+        remarks = "; ".join([*others, *([note] if note else [])])
+        table.add_row(name, _real(found.scores[name]), spread, _real(hns), remarks)
+    _console().print(table)
+
+
 _json = as_json
+
+
+def _comparison_tables(document: Mapping[str, Any], file: Path | None) -> None:
+    """Print the tables, or write them as plain text."""
+    import io
+
+    from rich.console import Console
+    from rich.text import Text
+
+    from rlx.compare.tables import tables
+
+    buffer = io.StringIO()
+    console = _console() if file is None else Console(file=buffer, width=200)
+    styles = {"above": "green", "below": "red"}
+    for found in tables(document):
+        table = _table(*found.columns)
+        marks = found.marks or ("",) * len(found.rows)
+        for row, mark in zip(found.rows, marks, strict=True):
+            table.add_row(*(Text(cell, style=styles.get(mark, "")) for cell in row))
+        console.print(Text(found.title, style="bold"))
+        console.print(table)
+        for note in found.notes:
+            console.print(Text(f"  {note}"))
+        console.print()
+    for note in document["notes"]:
+        console.print(Text(f"note: {note}"))
+    if file is not None:
+        text_or_file(buffer.getvalue(), file)
+
+
+def _short_protocol(protocol: Any) -> str:
+    starts = f"{protocol.start}{protocol.noop_max or ''}"
+    sticky = {None: "sticky?", 0.0: "no sticky"}.get(protocol.sticky_action_probability, "sticky")
+    return f"{starts}, {sticky}, {protocol.score_kind}, {protocol.score_point}"
+
+
+def _reference_facts(found: Any) -> dict[str, Any]:
+    """Return what `rlx references --json` says of each: everything but single scores."""
+    import dataclasses
+
+    cells = ("scores", "spreads", "cell_notes", "other_scores")
+    facts = {key: value for key, value in found.as_dict().items() if key not in cells}
+    return {
+        **facts,
+        "paper": found.source,
+        "games": list(found.games),
+        "budget": dataclasses.asdict(found.budget),
+    }
 
 
 def _experiment_facts(loaded: Any) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class Row:
         ours: the score that was taken of the runs.
         theirs: the reference's.
         reference_hns: human-normalised, as a fraction.
+        frames_ratio: the reference's frames divided by ours; None where one is not known.
         verdict: None where something is missing or differs.
         notes: what other sources say of this cell.
     """
@@ -47,6 +48,7 @@ class Row:
     ours: Score
     theirs: Reading
     reference_hns: float | None
+    frames_ratio: float | None
     verdict: Verdict | None
     notes: tuple[str, ...] = ()
 
@@ -142,7 +144,7 @@ def _row(
     row = Row(
         agent, env, game, reference.name, not mixed, differences,
         () if protocol is None else open_words(protocol, wanted), ours, theirs, _hns(game, theirs.score),
-        None if mixed else _verdict(game, ours, theirs), _notes(reference, game),
+        _frames_ratio(ours, theirs), None if mixed else _verdict(game, ours, theirs), _notes(reference, game),
     )  # fmt: skip
     return row, advice
 
@@ -208,6 +210,12 @@ def _verdict(game: str, ours: Score, theirs: Reading) -> Verdict | None:
     if scale is None or ours.score is None or theirs.score is None:
         return None
     return judge(ours.score, theirs.score, theirs.spread, scale)
+
+
+def _frames_ratio(ours: Score, theirs: Reading) -> float | None:
+    if not ours.env_frames or theirs.env_frames is None:
+        return None
+    return theirs.env_frames / ours.env_frames
 
 
 def _hns(game: str, score: float | None) -> float | None:

@@ -5,7 +5,7 @@ Its keys are described in docs/compare.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ def compare(
     }
 
 
-def met(document: dict[str, Any]) -> bool:
+def met(document: Mapping[str, Any]) -> bool:
     """Return whether every requirement of a document is met."""
     return all(outcome["met"] for outcome in document["requirements"])
 
@@ -119,9 +119,7 @@ def _beside(
     kept = [reference for reference in candidates if reference.name not in left_out]
     games = any(subject.game for agent in agents for subject in agent.subjects)
     notes = (
-        [
-            f"left out, because measured otherwise or without a score: {', '.join(left_out)}; --to NAME says why"
-        ]
+        [f"left out, measured otherwise or without a score: {', '.join(left_out)}; --to NAME says why"]
         if left_out and games
         else []
     )

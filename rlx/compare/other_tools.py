@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,13 @@ def _csv_subject(
         )
         for row in rows
     ]
+    for earlier, later in pairwise(row[0] for row in table):
+        if later < earlier:
+            raise CompareError(
+                f"{count} goes back from {earlier:g} to {later:g}: several runs in one table?",
+                str(path),
+                "name the column that tells them apart, seed=COLUMN",
+            )
     words = f"column {columns['score']!r}; how it was measured is not recorded"
     protocol = _protocol(game, "unstated", words)
     return _subject(path, "csv", path.stem, game, table, "", protocol, seed, ())

@@ -95,13 +95,13 @@ def points(rows: Sequence[tuple[float, float, float]]) -> Points:
     """Make a curve of rows of frames, seconds and score, in the order of the file.
 
     Rows without frames or score are left out. Where frames go back, training went on from an earlier
-    checkpoint: rows before it with more frames belong to a history that was given up.
+    checkpoint: rows before it with as many frames or more belong to a history that was given up.
     """
     kept: list[tuple[float, float, float]] = []
     for row in rows:
         if math.isnan(row[0]):
             continue
-        while kept and kept[-1][0] > row[0]:
+        while kept and kept[-1][0] >= row[0]:
             kept.pop()
         kept.append(row)
     scored = [row for row in kept if not math.isnan(row[2])]

@@ -32,6 +32,9 @@ def read_rlx_run(path: Path) -> Subject:
         RlxError: there is none, or a file in it is damaged.
     """
     manifest = read_manifest(path)
+    for key in ("spec", "protocol"):
+        if not isinstance(manifest.get(key), Mapping):
+            raise CompareError(f"damaged manifest ({key} is missing)", str(path / "manifest.json"))
     env = str(manifest.get("env"))
     environment = _environment(manifest, path)
     rows = read_json_rows(path / RESULTS) if (path / RESULTS).exists() else []

@@ -122,9 +122,9 @@ def own_rows(agents: Sequence[Agent], at: At, *, allow_mixed: bool) -> list[OwnR
     kind = _common_kind([subject for agent in agents for subject in agent.subjects], at)
     mixed = _mixed(agents, kind)
     if mixed and not allow_mixed:
-        (game, words), *_ = mixed.items()
+        (name, words), *_ = mixed.items()
         raise MixedProtocolsError(
-            f"runs on {game} were measured in different ways ({words})",
+            f"runs on {name} were measured in different ways ({words})",
             next="--allow-mixed shows them, each with its protocol",
         )
     rows = []

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 HEAVY = {"ray", "torch", "gymnasium", "pandas", "numpy", "numba", "ale_py", "tensorboardX"}
-VERBS = ("train", "resume", "ls", "show", "algorithms", "schema", "bench")
+VERBS = ("train", "resume", "ls", "show", "algorithms", "schema", "bench", "compare", "references")
 
 
 def loaded(*arguments: str, before: str = "") -> set[str]:
@@ -34,7 +34,7 @@ def test_help_of_every_verb_loads_nothing_heavy() -> None:
     assert loaded("--help", before=before) == set()
 
 
-@pytest.mark.parametrize("verb", ["ls", "algorithms", "schema"])
+@pytest.mark.parametrize("verb", ["ls", "algorithms", "schema", "references"])
 def test_reading_verbs_load_neither_ray_nor_torch(verb: str) -> None:
     assert loaded(verb) & {"ray", "torch", "gymnasium", "pandas"} == set()
 
