@@ -61,8 +61,8 @@ def add_record(
     record = {
         "run": run.name, "env": env.id, "checkpoint": f"checkpoint_{checkpoint:06}", "protocol": protocol,
         "env_frames": frames, "training_seconds": frames / 1000, "epsilon": 0.001, "episodes": 100,
-        "environment": dataclasses.asdict(played), "return_mean": score, "returns": [score], "created_at": 1.0,
-        **changes,
+        "environment": dataclasses.asdict(played), "return_mean": score, "returns": [score],
+        "created_at": 1.0, **changes,
     }  # fmt: skip
     folder = run / "evaluations"
     folder.mkdir(exist_ok=True)
