@@ -64,7 +64,7 @@ def compare(
         RlxError: a run is missing or damaged, a name unknown, or protocols are mixed.
     """
     point = None if at is None else parse_at(at)
-    named = [find_reference(name) for name in _names(to)]
+    named = list(dict.fromkeys(find_reference(name) for name in _names(to)))
     subjects = read_subjects(runs, root, None if columns is None else parse_columns(columns), game)
     agents = group(subjects)
     _refuse_nothing_published(agents, named)

@@ -46,13 +46,14 @@ class Requirement:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Whether one agent meets a requirement; a value that is missing does not."""
+    """Whether one agent meets a requirement by its score `taken`; a value that is missing does not."""
 
     requirement: str
     agent: str
     value: float | None
     met: bool
-    reason: str = ""
+    taken: str
+    reason: str
 
 
 def parse_requirement(text: str, agents: Sequence[str], own: Sequence[OwnRow]) -> Requirement:
@@ -92,30 +93,30 @@ def check(requirement: Requirement, own: Sequence[OwnRow], aggregates: Sequence[
     agents = dict.fromkeys(row.agent for row in own)
     outcomes = []
     for agent in [requirement.agent] if requirement.agent else agents:
-        for value, reason in _values(requirement, agent, own, aggregates):
+        for value, taken, reason in _values(requirement, agent, own, aggregates):
             met = value is not None and _OPERATORS[requirement.comparison](value, requirement.limit)
-            outcomes.append(Outcome(requirement.text, agent, value, met, reason))
+            outcomes.append(Outcome(requirement.text, agent, value, met, taken, reason))
     return outcomes
 
 
 def _values(
     requirement: Requirement, agent: str, own: Sequence[OwnRow], aggregates: Sequence[Aggregate]
-) -> Iterator[tuple[float | None, str]]:
+) -> Iterator[tuple[float | None, str, str]]:
     if requirement.name in STATISTICS:
         found = next((one for one in aggregates if one.agent == agent and not one.beside), None)
         if found is None:
-            yield None, "no score of the 57 games"
+            yield None, "", "no score of the 57 games"
             return
         estimate: Estimate = found.values[requirement.name]
         value = getattr(estimate, requirement.part) if requirement.part else estimate.value
-        yield value, found.reason if value is None else ""
+        yield value, f"over {len(found.games)} games", found.reason if value is None else ""
         return
     rows = [row for row in own if row.agent == agent and requirement.name in (row.env, row.game)]
     if not rows:
-        yield None, f"no run on {requirement.name}"
+        yield None, "", f"no run on {requirement.name}"
     for row in rows:
         value = row.score.hns if requirement.part == "hns" else row.score.score
-        yield value, "" if value is not None else row.score.reason or "no human score"
+        yield value, row.score.taken, "" if value is not None else row.score.reason or "no human score"
 
 
 def _split_agent(text: str, agents: Sequence[str]) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rlx.compare.budget import duration, quantity
@@ -24,12 +24,18 @@ class Table:
 
 
 def tables(document: Document) -> list[Table]:
-    """Return all tables that have rows, in the order of reading."""
+    """Return all tables that have rows, in the order of reading, without columns that are all empty."""
     makers: tuple[Callable[[Document], Table], ...] = (
         _scores, _beside, _apart, _budgets, _aggregates, _improvements, _profiles, _runs, _references,
         _requirements,
     )  # fmt: skip
-    return [table for make in makers if (table := make(document)).rows]
+    return [_without_empty(table) for make in makers if (table := make(document)).rows]
+
+
+def _without_empty(table: Table) -> Table:
+    kept = [index for index in range(len(table.columns)) if any(row[index] for row in table.rows)]
+    columns = tuple(table.columns[index] for index in kept)
+    return replace(table, columns=columns, rows=tuple(tuple(row[i] for i in kept) for row in table.rows))
 
 
 def number(value: float | None) -> str:
@@ -214,12 +220,15 @@ def _requirements(document: Document) -> Table:
             row["agent"],
             number(row["value"]),
             "met" if row["met"] else "NOT MET",
+            row["taken"],
             row["reason"],
         )
         for row in document["requirements"]
     )
     marks = tuple("above" if row["met"] else "below" for row in document["requirements"])
-    return Table("Requirements", ("requirement", "agent", "value", "outcome", "why"), rows, (), marks)
+    return Table(
+        "Requirements", ("requirement", "agent", "value", "outcome", "which score", "why"), rows, (), marks
+    )
 
 
 def _beside_cells(row: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ def test_values_and_outcomes(runs: str, text: str, value: float, holds: bool) ->
     (outcome,) = document["requirements"]
     assert outcome["value"] == pytest.approx(value)
     assert outcome["met"] is holds
+    assert outcome["taken"] == ("over 1 games" if "_h" in text else "training return, last of 50")
     assert met(document) is holds
 
 
@@ -86,6 +87,7 @@ def test_every_agent_must_meet_it_unless_one_is_named(tmp_path: Path) -> None:
         make_run(tmp_path, line(1000, 60, score), name=name, env="CartPole-v1")
     document = compare([str(tmp_path)], require=["CartPole-v1>=50", "good:CartPole-v1>=50"])
     outcomes = {(row["requirement"], row["agent"]): row["met"] for row in document["requirements"]}
+    assert not met(document)
     assert outcomes == {
         ("CartPole-v1>=50", "good"): True,
         ("CartPole-v1>=50", "good-2"): False,

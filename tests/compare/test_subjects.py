@@ -48,10 +48,11 @@ def test_an_id_decides_the_protocol(tmp_path: Path) -> None:
     assert minatar.game is None, "MinAtar's games are not Atari's"
 
 
-def test_of_one_checkpoint_the_longest_evaluation_is_taken(tmp_path: Path) -> None:
+@pytest.mark.parametrize("newest", [10, 100])
+def test_of_one_checkpoint_the_longest_evaluation_is_taken(tmp_path: Path, newest: int) -> None:
     run = make_run(tmp_path, line(4000, 10, 5))
-    add_record(run, 1.0, 4000.0, episodes=100, created_at=1.0)
-    add_record(run, 2.0, 4000.0, episodes=10, created_at=2.0)
+    add_record(run, 1.0, 4000.0, episodes=100, created_at=float(newest == 100))
+    add_record(run, 2.0, 4000.0, episodes=10, created_at=float(newest == 10))
     assert read_rlx_run(run).series[0].score.tolist() == [1.0]
 
 
