@@ -138,7 +138,7 @@ def _row(
     mixed = not fitting and theirs.score is not None
     advice = [match.advice for match in matches if match.advice]
     readings = [_usable(match, mixed) for match in matches]
-    ours = over_seeds(runs, readings, game, [] if mixed else advice)
+    ours = over_seeds(runs, readings, game, [] if mixed or theirs.score is None else advice)
     protocol = next((match.protocol for match in fitting or matches if match.protocol is not None), None)
     differences = tuple(dict.fromkeys(text for match in matches for text in match.differences if mixed))
     row = Row(

@@ -68,7 +68,9 @@ def find_match(subject: Subject, wanted: Protocol, at: At) -> Match:
     differences = describe_differences(own, wanted)
     if differences:
         return Match(reading, own, "protocol", differences)
-    advice = command(subject, wanted, at) if reading.score is None else ""
+    # At a budget no command helps unless a checkpoint happens to be there.
+    helps = reading.score is None and at.point != "at_budget"
+    advice = command(subject, wanted, at) if helps else ""
     return Match(reading, own, "value" if reading.score is None else "", advice=advice)
 
 

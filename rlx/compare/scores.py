@@ -87,11 +87,6 @@ def over_seeds(
     values = [reading.score for reading in found if reading.score is not None]
     mean = statistics.fmean(values) if values else None
     scale = baseline(game)
-    lacking = [
-        f"{_seed(run)}: {reading.reason}"
-        for run, reading in zip(runs, readings, strict=True)
-        if reading.score is None
-    ]
     return Score(
         score=mean,
         spread=statistics.pstdev(values) if len(values) > 1 else None,
@@ -100,7 +95,7 @@ def over_seeds(
         env_frames=_mean([reading.env_frames for reading in found]),
         seconds=_mean([reading.seconds for reading in found]),
         taken=found[0].taken if found else "",
-        reason="; ".join(dict.fromkeys((*lacking, *filter(None, advice)))),
+        reason="; ".join(dict.fromkeys((*_lacking(runs, readings), *filter(None, advice)))),
         per_seed=tuple(
             SeedScore(
                 run.seed, str(run.path), reading.score, reading.env_frames, reading.seconds, reading.taken,
@@ -181,6 +176,15 @@ def _kind(series: Series) -> str:
 
 def _of_kind(subject: Subject, kind: str) -> Series | None:
     return next((series for series in subject.series if _kind(series) == kind), None)
+
+
+def _lacking(runs: Sequence[Subject], readings: Sequence[Reading]) -> list[str]:
+    """Say why seeds have no score: one sentence for those that share a reason."""
+    by_reason: dict[str, list[str]] = {}
+    for run, reading in zip(runs, readings, strict=True):
+        if reading.score is None:
+            by_reason.setdefault(reading.reason, []).append(_seed(run))
+    return [f"{', '.join(seeds)}: {reason}" for reason, seeds in by_reason.items()]
 
 
 def _seed(run: Subject) -> str:
