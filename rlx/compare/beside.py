@@ -176,10 +176,11 @@ def _budget_rows(
 ) -> list[BudgetRow]:
     game = runs[0].game
     theirs = reference_curve(reference, game) if game is not None else None
-    curves = [run.training for run in runs]
-    if game is None or theirs is None or any(one is None for one in curves):
+    # A seed without a curve is named in the table of scores.
+    runs = [run for run in runs if run.training is not None]
+    own = [run.training for run in runs if run.training is not None]
+    if game is None or theirs is None or not own:
         return []
-    own = [one for one in curves if one is not None]
     comparable = not any(describe_differences(one.protocol, theirs.protocol) for one in own)
     rows = []
     axes: tuple[Axis, ...] = ("frames", "seconds")

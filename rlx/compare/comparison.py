@@ -14,7 +14,7 @@ import numpy as np
 
 from rlx.compare.beside import Row, default_rows, equal_budgets, rows_beside
 from rlx.compare.budget import FINAL, At, parse_at
-from rlx.compare.errors import CompareUsageError
+from rlx.compare.errors import CompareError, CompareUsageError
 from rlx.compare.other_tools import parse_columns
 from rlx.compare.over_games import aggregates, improvements, profiles
 from rlx.compare.require import check, parse_requirement
@@ -67,6 +67,7 @@ def compare(
     named = list(dict.fromkeys(find_reference(name) for name in _names(to)))
     subjects = read_subjects(runs, root, None if columns is None else parse_columns(columns), game)
     agents = group(subjects)
+    _refuse_no_scores(agents)
     _refuse_nothing_published(agents, named)
     own = own_rows(agents, point or FINAL, allow_mixed=allow_mixed)
     requirements = [parse_requirement(text, [agent.name for agent in agents], own) for text in require]
@@ -96,6 +97,13 @@ def met(document: Mapping[str, Any]) -> bool:
 
 def _names(to: str | None) -> list[str]:
     return [name.strip() for name in (to or "").split(",") if name.strip()]
+
+
+def _refuse_no_scores(agents: Sequence[Agent]) -> None:
+    subjects = [subject for agent in agents for subject in agent.subjects]
+    if not any(subject.series for subject in subjects):
+        paths = ", ".join(str(subject.path) for subject in subjects)
+        raise CompareError("no episode has ended yet, so there is no score", paths, "train longer")
 
 
 def _refuse_nothing_published(agents: Sequence[Agent], named: Sequence[Reference]) -> None:

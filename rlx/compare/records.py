@@ -38,10 +38,9 @@ def read_json_rows(file: Path) -> list[Row]:
         CompareError: a line before it is no JSON object, or the file cannot be read.
     """
     rows = []
-    lines = _text(file).splitlines(keepends=True)
-    for number, line in enumerate(lines, 1):
-        if not line.endswith("\n") and number == len(lines):
-            break
+    # Not splitlines: text inside of JSON may have other line separators.
+    *whole, _being_written = _text(file).split("\n")
+    for number, line in enumerate(whole, 1):
         try:
             cells = json.loads(line)
         except ValueError:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from rlx.compare.comparison import compare
-from rlx.compare.errors import CompareUsageError, MixedProtocolsError
+from rlx.compare.errors import CompareError, CompareUsageError, MixedProtocolsError
 from rlx.compare.verdict import KNOWN_RULE, WIDE_RULE
 from rlx.reference import curve, find_reference
 from rlx.reference.errors import UnknownReferenceError
@@ -301,6 +301,24 @@ def test_a_game_that_a_reference_lacks_stays_empty(tmp_path: Path) -> None:
     assert row["theirs"]["score"] is None
     assert row["theirs"]["reason"] == "no score of Pong; it has BeamRider, Breakout, Qbert, SpaceInvaders"
     assert row["verdict"] is None
+
+
+def test_a_run_without_any_score(tmp_path: Path) -> None:
+    fresh = make_run(tmp_path, [(400.0, 1.0, None)], seed=1)
+    with pytest.raises(CompareError, match="there is no score"):
+        compare([str(fresh)])
+    make_run(tmp_path, line(50e6, 1000, 150.0))
+    document = compare([str(tmp_path)], to="rllib-apex")
+    (row,) = document["scores"]
+    assert (row["score"]["score"], row["score"]["seeds"]) == (150.0, 1)
+    assert "seed 1: there is no score of this kind" in row["score"]["reason"]
+    assert one(document["comparisons"])["ours"]["seeds"] == 1
+    assert [row["ours"]["seeds"] for row in document["equal_budgets"]] == [1, 1]
+
+
+def test_a_reference_named_twice_is_there_once(tmp_path: Path) -> None:
+    run = make_run(tmp_path, line(50e6, 1000, 150.0))
+    assert len(compare([str(run)], to="rllib-apex, RLlib Ape-X 10M steps,rllib_apex")["comparisons"]) == 1
 
 
 def test_unknown_references_have_hints(tmp_path: Path) -> None:

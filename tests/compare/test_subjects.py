@@ -12,8 +12,12 @@ from rlx.compare.rlx_run import EVALUATED, read_rlx_run
 from rlx.compare.subject import group
 from rlx.compare.subjects import read_subjects
 from rlx.reference.errors import UnknownGameError
+from rlx.runs.directory import RunDirectory
 from rlx.runs.errors import RunDirectoryError, RunNotFoundError
+from rlx.runs.loop import train
+from rlx.runs.view import NullView
 from tests.compare.made import add_record, line, make_run
+from tests.runs.fake_engine import FakeEngine, make_spec
 
 BREAKOUT = "BreakoutNoFrameskip-v4"
 
@@ -37,6 +41,26 @@ def test_a_run_is_read_whole(tmp_path: Path) -> None:
     assert played.protocol.start == "noop"
     assert (played.protocol.noop_max, played.protocol.sticky_action_probability) == (30, 0.0)
     assert (played.score.tolist(), played.env_frames.tolist()) == ([9.0], [1200.0])
+
+
+def test_what_the_training_loop_leaves_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "looped"
+    spec = make_spec(evaluation={"at_end": True})
+    train(spec, RunDirectory(path), lambda spec, run: FakeEngine(), NullView(), tensorboard=False)
+    subject = read_rlx_run(path)
+    evaluated, training = subject.series
+    # FakeEngine: 4 frames a step, return_mean is steps / 10 from 200 steps on, evaluations return steps + k.
+    assert training.env_frames.tolist() == [800.0, 1200.0, 1600.0, 2000.0]
+    assert training.score.tolist() == [20.0, 30.0, 40.0, 50.0]
+    assert (evaluated.env_frames.tolist(), evaluated.score.tolist()) == ([2000.0], [501.0])
+    assert evaluated.seconds is not None
+    assert evaluated.seconds[0] == subject.seconds
+    assert (subject.name, subject.state, subject.game, subject.frames_per_step) == (
+        "fake",
+        "finished",
+        None,
+        1,
+    )
 
 
 def test_an_id_decides_the_protocol(tmp_path: Path) -> None:
