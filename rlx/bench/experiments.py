@@ -66,12 +66,16 @@ def agent(algorithm: str, *, quick: bool) -> ExperimentSpec:
 
 
 def remote_runner(algorithm: str, *, quick: bool) -> ExperimentSpec:
-    """One runner process of 16 environments, learner and replay in the driver, both running free.
+    """One runner process of 16 environments, learner and replay in the driver; one update for 64 env steps.
 
     A request is 4 steps of each environment. RLlib's DQN waits for it, updates once, sends weights, asks
-    again; ours collects and updates side by side, and sends weights as often as `pong-apex` does.
+    again; ours collects and updates side by side, as many updates for a step as RLlib does, and sends weights
+    as often as `pong-apex` does.
     """
-    ours = {"max_requests_in_flight": 4} if algorithm != "rllib/DQN" else {}
+    theirs = algorithm == "rllib/DQN"
+    ours = {} if theirs else {"max_requests_in_flight": 4}
+    # RLlib's own rhythm already is one batch of 32 for each request.
+    ratio = None if theirs else 32 / (4 * 16)
     return experiment(
         {
             "algorithm": algorithm,
@@ -83,7 +87,7 @@ def remote_runner(algorithm: str, *, quick: bool) -> ExperimentSpec:
                 "weights_pull_period_env_steps": 20,
                 **ours,
             },
-            "replay": _replay(samples_per_env_step=None),
+            "replay": _replay(samples_per_env_step=ratio),
         }
     )
 
