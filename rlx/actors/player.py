@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,11 +57,24 @@ def q_function(
     return q_values
 
 
-def load_policy(checkpoint: Path) -> Any:
-    """Load the acting network of a checkpoint: a `QModule` on the CPU, not to be trained."""
+def load_policy(checkpoint: Path, *, torch_threads: int = 1) -> Any:
+    """Load the acting network of a checkpoint: a `QModule` on the CPU, not to be trained.
+
+    Args:
+        checkpoint: a complete checkpoint directory.
+        torch_threads: of this process.
+    """
     from ray.rllib.core.rl_module import RLModule
 
-    module = RLModule.from_checkpoint(checkpoint / "learner_group" / "learner" / "rl_module")
+    torch.set_num_threads(torch_threads)
+    # RLlib warns of the way in which it makes a module from a checkpoint itself.
+    logger = logging.getLogger("ray")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        module = RLModule.from_checkpoint(checkpoint / "learner_group" / "learner" / "rl_module")
+    finally:
+        logger.setLevel(level)
     return module["default_policy"].eval().requires_grad_(False)
 
 

@@ -23,6 +23,8 @@ AGENT_FLOOR = 2.0
 REMOTE_FLOOR = 5.0
 #: Updates after which an engine is said to be warm: its first slow calls are behind it.
 _WARM_UPDATES = 10
+#: What Ray is told there is: the three engines are alive together, though only one at a time works.
+_RAY_CPUS = 8
 
 
 class EngineSide:
@@ -91,11 +93,11 @@ def builders(ours: str, make: Callable[..., ExperimentSpec], quick: bool) -> dic
     """Return label -> what builds the engine: ours, RLlib's DQN as it is, and with our network on bytes."""
     folder = Path(tempfile.gettempdir())
     own, theirs = make(ours, quick=quick), make("rllib/DQN", quick=quick)
+    start_ray(own, at_least_cpus=_RAY_CPUS)
 
     def rllib(network: Any) -> Any:
         from rlx.algorithms.rllib_dqn import build_rllib_engine
 
-        start_ray(theirs)
         return build_rllib_engine(theirs, folder, network)
 
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,11 +53,12 @@ def agent(algorithm: str, *, quick: bool) -> ExperimentSpec:
     """A whole agent in one process: one environment, batch 32, one update per 4 env steps.
 
     The rest is RLlib's default DQN (double, dueling, prioritised, 1 step, Adam), with the Nature network.
+    Torch has a thread for every core, which is its own default and that of both sides in one process.
     """
     return experiment(
         {
             "algorithm": algorithm,
-            **_shared(quick),
+            **_shared(quick, torch_threads=len(os.sched_getaffinity(0))),
             "env_runners": {"num_envs_per_env_runner": 1, "rollout_length_env_steps": 4},
             "replay": _replay(samples_per_env_step=8.0),
         }
@@ -64,16 +66,20 @@ def agent(algorithm: str, *, quick: bool) -> ExperimentSpec:
 
 
 def remote_runner(algorithm: str, *, quick: bool) -> ExperimentSpec:
-    """One runner process of 16 environments, learner and replay in the driver, both running free.
+    """One runner process of 16 environments, learner and replay in the driver; one update for 64 env steps.
 
     A request is 4 steps of each environment. RLlib's DQN waits for it, updates once, sends weights, asks
-    again; ours collects and updates side by side, and sends weights as often as `pong-apex` does.
+    again; ours collects and updates side by side, as many updates for a step as RLlib does, and sends weights
+    as often as `pong-apex` does.
     """
-    ours = {"max_requests_in_flight": 4} if algorithm != "rllib/DQN" else {}
+    theirs = algorithm == "rllib/DQN"
+    ours = {} if theirs else {"max_requests_in_flight": 4}
+    # RLlib's own rhythm already is one batch of 32 for each request.
+    ratio = None if theirs else 32 / (4 * 16)
     return experiment(
         {
             "algorithm": algorithm,
-            **_shared(quick),
+            **_shared(quick, torch_threads=1),
             "env_runners": {
                 "num_env_runners": 1,
                 "num_envs_per_env_runner": 16,
@@ -81,7 +87,7 @@ def remote_runner(algorithm: str, *, quick: bool) -> ExperimentSpec:
                 "weights_pull_period_env_steps": 20,
                 **ours,
             },
-            "replay": _replay(samples_per_env_step=None),
+            "replay": _replay(samples_per_env_step=ratio),
         }
     )
 
@@ -97,8 +103,8 @@ def _replay(samples_per_env_step: float | None) -> dict[str, Any]:
     }
 
 
-def _shared(quick: bool) -> dict[str, Any]:
-    """What both sides of a comparison with RLlib have in common."""
+def _shared(quick: bool, torch_threads: int) -> dict[str, Any]:
+    """What both sides of a comparison with RLlib have in common; torch's threads are the whole process's."""
     return {
         "exploration": {"kind": "constant", "epsilon": 0.1},
         "training": {
@@ -117,7 +123,7 @@ def _shared(quick: bool) -> dict[str, Any]:
         "learners": {
             "num_learners": 0,
             "num_gpus_per_learner": 0.0,
-            "num_torch_threads": 1,
+            "num_torch_threads": torch_threads,
             "device": "cpu",
         },
         "reporting": {"interval_seconds": 0.2 if quick else 1.0},

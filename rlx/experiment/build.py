@@ -25,8 +25,14 @@ def build_config(spec: ExperimentSpec) -> Any:
     return config_class(spec.algorithm)().from_experiment(spec)
 
 
-def start_ray(spec: ExperimentSpec) -> None:
-    """Start Ray, or join the cluster that RAY_ADDRESS names, unless this process has done so."""
+def start_ray(spec: ExperimentSpec, *, at_least_cpus: int = 1) -> None:
+    """Start Ray, or join the cluster that RAY_ADDRESS names, unless this process has done so.
+
+    Args:
+        spec: a resolved experiment.
+        at_least_cpus: what Ray is to count, where more engines than this one will share it; an actor that
+            finds no CPU free waits for ever.
+    """
     import ray
 
     if ray.is_initialized():
@@ -36,7 +42,7 @@ def start_ray(spec: ExperimentSpec) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "include_dashboard": False}
     if not os.environ.get("RAY_ADDRESS"):
         needed = spec.env_runners.num_env_runners + spec.learners.num_learners + 1
-        options["num_cpus"] = max(spec.resources.num_cpus or os.cpu_count() or 1, needed)
+        options["num_cpus"] = max(spec.resources.num_cpus or os.cpu_count() or 1, needed, at_least_cpus)
         options["object_store_memory"] = spec.resources.object_store_memory_bytes
     ray.init(**options)
 

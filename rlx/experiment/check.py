@@ -15,6 +15,9 @@ from rlx.experiment.layers import Layers
 from rlx.experiment.problems import Location, Problem
 from rlx.experiment.spec import ExperimentSpec
 
+#: Torsos whose operations are too short for a second torch thread.
+SMALL_TORSOS = ("mlp", "minatar")
+
 
 @dataclass(frozen=True)
 class Conflict:
@@ -93,7 +96,7 @@ def learner_threads(spec: ExperimentSpec, num_cpus: int) -> int:
     """
     if spec.learners.num_torch_threads is not None:
         return spec.learners.num_torch_threads
-    if spec.rl_module.torso in ("mlp", "minatar"):
+    if spec.rl_module.torso in SMALL_TORSOS:
         return 1
     learners = max(1, spec.learners.num_learners)
     cpus = spec.resources.num_cpus or num_cpus

@@ -15,6 +15,7 @@ import numpy as np
 from rlx.envs.spec import EnvSpec, resolve_env
 from rlx.evaluation.episodes import mean_interval
 from rlx.evaluation.protocols import Protocol, find_protocol, with_protocol
+from rlx.experiment.check import SMALL_TORSOS
 from rlx.experiment.spec import ExperimentSpec
 from rlx.runs import provenance
 from rlx.runs.checkpoints import Checkpoint, best_checkpoint, list_checkpoints, verify
@@ -106,7 +107,7 @@ def evaluate(
 
     started = time.perf_counter()
     played = play_episodes(
-        load_policy(found.path),
+        load_policy(found.path, torch_threads=_torch_threads(spec)),
         played_env,
         episodes=episodes,
         num_envs=num_envs,
@@ -140,6 +141,10 @@ def evaluate(
     name = f"{found.path.name}-{chosen.name}-{episodes}-episodes-epsilon-{chance:g}-seed-{seed}.json"
     write_json_atomic(folder / name, record)
     return {**record, "file": str(folder / name)}
+
+
+def _torch_threads(spec: ExperimentSpec) -> int:
+    return 1 if spec.rl_module.torso in SMALL_TORSOS else provenance.cpu_cores()
 
 
 def _env_id(spec: ExperimentSpec) -> str:

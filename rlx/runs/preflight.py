@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from rlx.experiment.problems import ExperimentError, Problem
 from rlx.experiment.resolve import Experiment, RunSpec
 from rlx.experiment.spec import ExperimentSpec
 from rlx.plugins import make_plugin
+from rlx.runs.provenance import cpu_cores
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def preflight(experiment: Experiment) -> list[Preflight]:
             run.spec, check.memory, experiment.origin, available_bytes=check.memory_available_bytes
         )
     problems += _plugin_problems(experiment)
-    cpus = _cpu_count()
+    cpus = cpu_cores()
     problems += machine_problems(
         experiment.spec, experiment.origin, num_cpus=cpus, has_cuda=_has_cuda(experiment.spec)
     )
@@ -74,7 +74,7 @@ def _check(run: RunSpec) -> Preflight:
         frame_stack=info.frame_stack,
         num_actions=info.num_actions,
     )
-    cpus = _cpu_count()
+    cpus = cpu_cores()
     return Preflight(
         run=run,
         protocol=dataclasses.asdict(env),
@@ -108,12 +108,6 @@ def _network_problems(experiment: Experiment, check: Preflight) -> list[Problem]
     where = "rl_module.torso"
     message = f"{torso!r} needs images, but {check.run.env} gives vectors of shape {shape}"
     return [Problem(experiment.origin(where), where, message, "use mlp")]
-
-
-def _cpu_count() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _has_cuda(spec: ExperimentSpec) -> bool | None:

@@ -34,6 +34,13 @@ def git_state(directory: Path) -> dict[str, Any] | None:
     return {"commit": commit, "dirty": bool(status)}
 
 
+def cpu_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def hardware() -> dict[str, Any]:
     """Return CPU model, cores this process may use, memory in bytes, and GPUs as nvidia-smi names them."""
     import psutil
@@ -41,7 +48,7 @@ def hardware() -> dict[str, Any]:
     gpus = _output(["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"])
     return {
         "cpu": _cpu_model(),
-        "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cpu_cores": cpu_cores(),
         "memory_bytes": psutil.virtual_memory().total,
         "gpus": gpus.splitlines() if gpus else [],
         "platform": platform.platform(),
