@@ -202,3 +202,8 @@ def step_of(view: type, observation: np.ndarray) -> object:
     lanes = np.zeros(len(observation))
     names = ("action", "reward", "next_frame", "terminated", "truncated", "over", "acted", "first")
     return view(observation=observation, **dict.fromkeys(names, lanes))
+
+
+@pytest.mark.parametrize("path", DOCS, ids=IDS)
+def test_no_figure_is_left_open(path: Path) -> None:
+    assert not re.findall(r"@[A-Z]+@", path.read_text())

@@ -346,6 +346,7 @@ class ReplayAlgorithm(Algorithm):
             self.shards.begin_save(own / "replay")
         info = {
             "env_steps": self.progress.env_steps,
+            "env_frames": self.progress.env_steps * self.progress.frames_per_step,
             "updates": self.progress.updates,
             "samples": self.progress.samples,
             "restarted_episodes": bool(restarted),

@@ -35,9 +35,20 @@ def _died(reference: Any) -> bool:
     return False
 
 
-def gone_error(name: str, restarts_allowed: bool, max_restarts: int) -> ProcessGoneError:
-    """Say which process is gone and which setting kept it from being started again."""
-    if not restarts_allowed:
+def gone_error(
+    name: str, restarts_allowed: bool, max_restarts: int, error: BaseException | None = None
+) -> ProcessGoneError:
+    """Say which process is gone and why it was not started again.
+
+    Args:
+        name: of the process.
+        restarts_allowed, max_restarts: the settings.
+        error: what Ray said, if that is known.
+    """
+    if getattr(error, "actor_init_failed", False):
+        last = [line.strip() for line in str(error).splitlines() if line.strip()][-1:]
+        reason = f"could not be started again: {' '.join(last)}"
+    elif not restarts_allowed:
         reason = "restarts are switched off"
     else:
         reason = f"fault_tolerance.max_restarts ({max_restarts}) is used up"

@@ -85,7 +85,7 @@ class ShardGroup:
                 process = ray.get(shard.process_id.remote(), timeout=1.0)
             except ray.exceptions.ActorDiedError as error:
                 allowed = self.faults.restart_failed_shards
-                raise gone_error(f"replay shard {index}", allowed, self.faults.max_restarts) from error
+                raise gone_error(f"replay shard {index}", allowed, self.faults.max_restarts, error) from error
             except (ray.exceptions.RayError, TimeoutError):
                 continue
             if process != self._processes[index]:

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ray
+import torch
+
 from rlx.bench import experiments
 from rlx.bench.figure import Context, Figure, Row, medians, row
 from rlx.experiment.build import build_engine, start_ray
@@ -27,11 +30,36 @@ _WARM_UPDATES = 10
 _RAY_CPUS = 8
 
 
+@dataclass(frozen=True)
+class TorchSwitches:
+    """What an engine sets in torch for its whole process: RLlib and rlx set it differently."""
+
+    deterministic: bool
+    fill_memory: bool
+
+    @classmethod
+    def now(cls) -> TorchSwitches:
+        """Read them."""
+        fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+        return cls(torch.are_deterministic_algorithms_enabled(), bool(fill))
+
+    def restore(self) -> None:
+        """Set them."""
+        torch.use_deterministic_algorithms(self.deterministic, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = self.fill_memory  # type: ignore[attr-defined]
+
+
+#: As torch starts.
+_FRESH = TorchSwitches(deterministic=False, fill_memory=True)
+
+
 class EngineSide:
     """Train an engine for some seconds at a time and count its env steps; nothing runs in between.
 
+    It always runs with torch's switches as its building left them: engines share a process here.
+
     Args:
-        engine: see `rlx.runs.engine.Engine`.
+        engine: see `rlx.runs.engine.Engine`; just built.
 
     Attributes:
         updates, env_steps: of all turns after the warm-up.
@@ -39,6 +67,7 @@ class EngineSide:
 
     def __init__(self, engine: Any) -> None:
         self.engine = engine
+        self.switches = TorchSwitches.now()
         self.updates = self.env_steps = 0
 
     def train(self) -> dict[str, Any]:
@@ -48,6 +77,7 @@ class EngineSide:
 
     def warm_up(self) -> None:
         """Train until updates go on."""
+        self.switches.restore()
         while self.train()["updates"] < _WARM_UPDATES:
             pass
         self.settle()
@@ -63,6 +93,7 @@ class EngineSide:
 
         The clock starts after one iteration more: it brings what runners collected after the last turn.
         """
+        self.switches.restore()
         before = self.train()
         started = time.perf_counter()
         while True:
@@ -93,6 +124,8 @@ def builders(ours: str, make: Callable[..., ExperimentSpec], quick: bool) -> dic
     """Return label -> what builds the engine: ours, RLlib's DQN as it is, and with our network on bytes."""
     folder = Path(tempfile.gettempdir())
     own, theirs = make(ours, quick=quick), make("rllib/DQN", quick=quick)
+    if ray.is_initialized() and ray.cluster_resources().get("CPU", 0) < _RAY_CPUS:
+        ray.shutdown()  # an earlier figure's
     start_ray(own, at_least_cpus=_RAY_CPUS)
 
     def rllib(network: Any) -> Any:
@@ -113,6 +146,7 @@ def compare(context: Context, made_by: Mapping[str, Callable[[], Any]]) -> list[
     try:
         for label, build in made_by.items():
             context.say(f"starting {label}")
+            _FRESH.restore()
             sides.append(EngineSide(build()))
             sides[-1].warm_up()
         # A turn has to be long beside an iteration.

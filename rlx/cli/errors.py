@@ -28,6 +28,7 @@ def word(error: BaseException) -> tuple[list[str], ExitCode]:
     """Return the lines that describe an error, and its exit code."""
     from rlx.compare.errors import CompareUsageError
     from rlx.envs.errors import EnvError
+    from rlx.evaluation.protocols import ProtocolError
     from rlx.experiment.problems import ExperimentError
     from rlx.reference.errors import UnknownGameError, UnknownReferenceError
     from rlx.runs.errors import RlxError
@@ -36,7 +37,14 @@ def word(error: BaseException) -> tuple[list[str], ExitCode]:
         return ["rlx: interrupted"], ExitCode.INTERRUPTED
     if isinstance(error, ExperimentError):
         return [str(problem) for problem in error.problems] or [str(error)], ExitCode.USAGE
-    if isinstance(error, (EnvError, CompareUsageError, UnknownGameError, UnknownReferenceError)):
+    of_the_command = (
+        EnvError,
+        ProtocolError,
+        CompareUsageError,
+        UnknownGameError,
+        UnknownReferenceError,
+    )
+    if isinstance(error, of_the_command):
         return [f"rlx: {error}"], ExitCode.USAGE
     if isinstance(error, RlxError):
         return [f"rlx: {error}"], ExitCode.RUN

@@ -1,4 +1,4 @@
-"""What whole episodes of one policy say: mean return and how sure of it one can be."""
+"""What whole episodes of one policy say: how sure of their mean return one can be."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rlx.evaluation.statistics import bootstrap, mean
+
 
 def mean_interval(
-    returns: Sequence[float], *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+    returns: Sequence[float], rng: np.random.Generator, *, confidence: float = 0.95, resamples: int = 2000
 ) -> tuple[float, float]:
     """Return a percentile bootstrap interval of the mean return of one policy's episodes.
 
@@ -16,9 +18,9 @@ def mean_interval(
 
     Args:
         returns: of each episode, at least two.
+        rng: draws the samples.
         confidence: in (0, 1).
         resamples: how many samples of the episodes, with replacement.
-        seed: of the resampling.
 
     Raises:
         ValueError: fewer than two episodes.
@@ -26,7 +28,7 @@ def mean_interval(
     values = np.asarray(returns, np.float64)
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(f"an interval needs at least two episodes, there are {len(values)}")
-    picks = np.random.default_rng(seed).integers(0, len(values), (resamples, len(values)))
-    tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(values[picks].mean(axis=1), [tail, 1.0 - tail])
-    return float(low), float(high)
+    found = bootstrap(values[:, None], {"mean": mean}, rng, resamples=resamples, confidence=confidence)[
+        "mean"
+    ]
+    return float(found.low), float(found.high)

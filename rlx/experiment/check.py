@@ -114,7 +114,9 @@ def _stop(spec: ExperimentSpec) -> Iterator[Conflict]:
     if all(value is None for value in spec.stop.model_dump().values()):
         yield Conflict(("stop",), "no condition is given", "e.g. stop: {env_steps: 1000000}")
     evaluation = spec.evaluation
-    never = evaluation.interval_env_steps is None and evaluation.interval_seconds is None
+    # A deterministic run goes by steps alone.
+    seconds = None if spec.debugging.deterministic else evaluation.interval_seconds
+    never = evaluation.interval_env_steps is None and seconds is None
     if spec.stop.evaluation_return_mean is not None and never:
         message = "the run waits for a return of evaluations, but none is made while it trains"
         yield Conflict(("stop.evaluation_return_mean",), message, "set evaluation.interval_env_steps")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zlib
 from functools import cache
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def read_table(name: str) -> list[Row]:
     try:
         raw = path.read_bytes()
         text = (gzip.decompress(raw) if name.endswith(".gz") else raw).decode("utf-8")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise ReferenceDataError(f"cannot be read: {error}", str(path), "install rlx again") from error
     return list(csv.DictReader(io.StringIO(text, newline="")))
 

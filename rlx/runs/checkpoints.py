@@ -284,13 +284,20 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
     )
 
 
-def verify(path: Path) -> list[str]:
-    """Compare every file with its recorded size and digest; one sentence per problem."""
+def verify(path: Path, part: str = "") -> list[str]:
+    """Compare every file with its recorded size and digest; one sentence per problem.
+
+    Args:
+        path: the checkpoint.
+        part: only files whose names in it begin so, e.g. `learner_group/`.
+    """
     record = _read_record(path)
     if record is None:
         return [f"{DIGEST} is missing or damaged"]
     problems = []
     for name, entry in record["files"].items():
+        if not name.startswith(part):
+            continue
         file = path / name
         try:
             size = file.stat().st_size

@@ -62,7 +62,7 @@ def find_checkpoint(run: Path, which: str = LAST) -> Checkpoint:
         found = next((checkpoint for checkpoint in there if checkpoint.path.name in wanted), None)
         if found is None:
             raise NoCheckpointError(f"no checkpoint {which!r}", str(run), f"there are: {names}")
-    problems = verify(found.path)
+    problems = verify(found.path, "learner_group/")
     if problems:
         raise NoCheckpointError(f"damaged: {problems[0]}", str(found.path), f"others: {names}")
     return found
@@ -138,7 +138,8 @@ def evaluate(
     }
     folder = run / FOLDER
     folder.mkdir(exist_ok=True)
-    name = f"{found.path.name}-{chosen.name}-{episodes}-episodes-epsilon-{chance:g}-seed-{seed}.json"
+    played_as = f"{episodes}-episodes-in-{min(num_envs, episodes)}-envs-epsilon-{chance:g}-seed-{seed}"
+    name = f"{found.path.name}-{chosen.name}-{played_as}.json"
     write_json_atomic(folder / name, record)
     return {**record, "file": str(folder / name)}
 
@@ -165,7 +166,7 @@ def score_facts(returns: np.ndarray) -> dict[str, Any]:
         "return_median": statistics.median(values),
         "return_min": min(values),
         "return_max": max(values),
-        "return_interval": mean_interval(values) if len(values) > 1 else None,
+        "return_interval": mean_interval(values, np.random.default_rng(0)) if len(values) > 1 else None,
     }
 
 

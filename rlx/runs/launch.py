@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from rlx.experiment.check import all_conflicts
 from rlx.experiment.override import parse_stop
-from rlx.experiment.problems import ExperimentError
+from rlx.experiment.problems import ExperimentError, Location, Problem
 from rlx.experiment.resolve import Experiment
 from rlx.experiment.spec import ExperimentSpec
 from rlx.runs.directory import STOPPED, RunDirectory
@@ -121,7 +122,7 @@ def recorded_spec(directory: RunDirectory, stop: Sequence[str] = ()) -> Experime
     if document is not None:
         recorded["stop"] = document.data["stop"]
     try:
-        return ExperimentSpec.model_validate(recorded)
+        spec = ExperimentSpec.model_validate(recorded)
     except ExperimentError:
         raise
     except ValueError as error:
@@ -130,6 +131,11 @@ def recorded_spec(directory: RunDirectory, stop: Sequence[str] = ()) -> Experime
             f"the recorded experiment is not valid here (recorded by rlx {version}): {error}",
             str(directory.path / "manifest.json"),
         ) from None
+    unreachable = [conflict for conflict in all_conflicts(spec) if conflict.paths[0].startswith("stop")]
+    if unreachable:
+        where = Location("--stop")
+        raise ExperimentError([Problem(where, c.paths[0], c.message, c.hint) for c in unreachable])
+    return spec
 
 
 def _refuse_existing(directories: Sequence[RunDirectory]) -> None:

@@ -72,8 +72,8 @@ def test_runner_that_hangs(algo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     algo.env_runner_group._worker_manager.actors()[2].apply.remote(hang)
     events, row = events_until(algo, "runner 2")
     assert any("restarted" in event for event in events)
-    row = train_until(algo, lambda r: r["healthy_runners"] == 2, seconds=200)[-1]
     monkeypatch.undo()
+    row = train_until(algo, lambda r: r["healthy_runners"] == 2, seconds=200)[-1]
     check_goes_on(algo, row)
 
 

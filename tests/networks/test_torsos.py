@@ -81,6 +81,27 @@ def test_channels_last_changes_speed_only(torso):
     )
 
 
+@pytest.mark.parametrize(
+    ("torso", "shape"),
+    [
+        (Mnih2013Torso((42, 42)), (4, 42, 42)),
+        (NatureTorso((84, 84, 3), 2), (2, 84, 84, 3)),
+        (MinAtarTorso(), (1, 10, 10, 4)),
+        (MLPTorso((6,)), (1, 6)),
+    ],
+)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_prepared_frames_give_what_the_frames_give(torso, shape, layout):
+    """Bytes are scaled once, and preparing twice changes nothing."""
+    torso = torso.to(memory_format=layout)
+    frames = torch.randint(0, 256, (3, *shape), dtype=torch.uint8)
+    prepared = torso.prepared(frames)
+    kept = prepared.clone()
+    torch.testing.assert_close(torso(prepared), torso(frames), rtol=0, atol=0)
+    torch.testing.assert_close(torso.prepared(prepared), kept, rtol=0, atol=0)
+    torch.testing.assert_close(prepared, kept, rtol=0, atol=0)
+
+
 def test_a_window_slice_gives_what_its_copy_gives():
     torso = NatureTorso().to(memory_format=torch.channels_last)
     window = torch.randint(0, 256, (3, 7, 84, 84), dtype=torch.uint8)

@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from rlx.actors.player import load_policy
+from rlx.cli.exit_codes import ExitCode
+from rlx.cli.main import app
 from rlx.experiment.build import build_engine
 from rlx.runs.directory import RunDirectory
 from rlx.runs.errors import NoCheckpointError, RunDirectoryError
@@ -76,10 +79,38 @@ def test_the_policy_is_the_checkpoint_s(run: Path) -> None:
     algo.stop()
 
 
-def test_best_is_the_one_with_the_highest_evaluation(run: Path) -> None:
-    rows = {row["env_steps"]: row["return_mean"] for row in read_evaluations(run)}
-    best = find_checkpoint(run, "best")
-    assert rows[best.row_env_steps] == max(rows.values())
+def test_best_is_the_one_with_the_highest_evaluation(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    rows = read_evaluations(copy)
+    assert len(rows) >= 2
+    for index, row in enumerate(rows):
+        row["return_mean"] = 100.0 if index == 0 else 1.0
+    (copy / "evaluations.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    best = find_checkpoint(copy, "best")
+    assert best.row_env_steps == rows[0]["env_steps"]
+    assert best.path.name != find_checkpoint(copy).path.name
+
+
+def test_the_command(run: Path) -> None:
+    def call(*arguments: str) -> Any:
+        return CliRunner().invoke(app, ["evaluate", str(run), "--episodes", "3", *arguments])
+
+    done = call("--json", "--envs", "2")
+    assert done.exit_code == 0, done.output
+    record = json.loads(done.stdout)
+    assert (record["episodes"], record["protocol"]) == (3, "as-trained")
+    assert record["return_interval"][0] <= record["return_mean"] <= record["return_interval"][1]
+    table = call()
+    assert table.exit_code == 0
+    assert "as-trained: the environment section of the run" in table.stdout
+    assert len(read_records(run)) >= 2, "other numbers of environments play other episodes"
+    for wrong, code in (
+        (["--protocol", "noop30"], ExitCode.USAGE),
+        (["--protocol", "human"], ExitCode.USAGE),
+        (["--checkpoint", "99"], ExitCode.RUN),
+    ):
+        assert call(*wrong).exit_code == code, wrong
 
 
 def test_checkpoints_that_cannot_be_played(run: Path, tmp_path: Path) -> None:
