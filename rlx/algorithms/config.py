@@ -62,6 +62,8 @@ class ReplayConfig(AlgorithmConfig):
             num_env_runners=runners.num_env_runners,
             num_envs_per_env_runner=runners.num_envs_per_env_runner,
             num_cpus_per_env_runner=runners.num_cpus_per_env_runner,
+            # RLlib's manager drops what goes beyond its own limit, which is one.
+            max_requests_in_flight_per_env_runner=runners.max_requests_in_flight,
             create_local_env_runner=runners.num_env_runners == 0,
             validate_env_runners_after_construction=True,
             add_default_connectors_to_env_to_module_pipeline=False,

@@ -76,6 +76,9 @@ def remote_runner(algorithm: str, *, quick: bool) -> ExperimentSpec:
     ours = {} if theirs else {"max_requests_in_flight": 4}
     # RLlib's own rhythm already is one batch of 32 for each request.
     ratio = None if theirs else 32 / (4 * 16)
+    replay = _replay(samples_per_env_step=ratio)
+    if not theirs:
+        replay["ratio_tolerance"] = 1.0  # the two may drift apart by the 1,000 steps before learning starts
     return experiment(
         {
             "algorithm": algorithm,
@@ -87,7 +90,7 @@ def remote_runner(algorithm: str, *, quick: bool) -> ExperimentSpec:
                 "weights_pull_period_env_steps": 20,
                 **ours,
             },
-            "replay": _replay(samples_per_env_step=ratio),
+            "replay": replay,
         }
     )
 
