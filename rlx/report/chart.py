@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from rlx.compare.budget import Array, duration, quantity
 from rlx.report.curves import Curve, Panel, Track, thin
+from rlx.report.looks import Looks
 from rlx.report.scale import Scale, exact, linear, tick_text, time_unit, value_text
 from rlx.report.scene import Area, Line, Marker, Point, Scene, Shape, Style, Text, fit
 
@@ -18,18 +19,22 @@ _BEYOND = 1.25
 _MARKERS = 6
 
 
-def learning_curves(panel: Panel, looks: Mapping[str, Style], key: str) -> Scene | None:
+def learning_curves(panel: Panel, looks: Looks, key: str) -> Scene | None:
     """Draw a panel; None if it has no curve.
 
     The axis ends a quarter beyond the longest run, because some references are a hundred times longer.
 
     Args:
         panel: curves on one environment.
-        looks: name of an agent or reference -> how it is drawn.
+        looks: how agents and references are drawn.
         key: of the scene.
     """
     if not panel.curves:
         return None
+
+    def look(curve: Curve) -> Style:
+        return looks.of(curve.name, own=curve.own)
+
     unit, size = _unit(panel)
     across = _across(panel, size)
     visible = [_visible(curve, across.high * size) for curve in panel.curves]
@@ -37,18 +42,18 @@ def learning_curves(panel: Panel, looks: Mapping[str, Style], key: str) -> Scene
     upward = linear(_heights(panel.curves, across.high * size), TOP + PLOT_HEIGHT, TOP)
     shapes = axes(across, upward, unit, "training return")
     for curve, (x, mean, spread) in shown:
-        shapes += _band(x / size, mean, spread, looks[curve.name], across, upward)
+        shapes += _band(x / size, mean, spread, look(curve), across, upward)
     for curve, (x, mean, _) in shown:
-        shapes += _seed_lines(curve, size, looks[curve.name], across, upward)
-        shapes += _mean_line(curve, x / size, mean, looks[curve.name], across, upward, panel.axis)
+        shapes += _seed_lines(curve, size, look(curve), across, upward)
+        shapes += _mean_line(curve, x / size, mean, look(curve), across, upward, panel.axis)
     entries = [
-        (_legend(curve, bool(len(part[0]))), looks[curve.name])
+        (_legend(curve, looks, bool(len(part[0]))), look(curve))
         for curve, part in zip(panel.curves, visible, strict=True)
     ]
     shapes += legend(entries, TOP + PLOT_HEIGHT + BELOW)
     against = "frames" if panel.axis == "frames" else "wall time"
     return Scene(
-        key, f"{panel.env}: training return against {against}", _describe(panel),
+        key, f"{panel.env}: training return against {against}", _describe(panel, looks),
         WIDTH, TOP + PLOT_HEIGHT + BELOW + ENTRY * len(entries) + 4, tuple(shapes),
     )  # fmt: skip
 
@@ -171,19 +176,19 @@ def _mean_line(
     return shapes
 
 
-def _legend(curve: Curve, visible: bool) -> str:
+def _legend(curve: Curve, looks: Looks, visible: bool) -> str:
     seeds = f", mean of {len(curve.seeds)} seeds" if curve.seeds and curve.spread is not None else ""
     apart = " (measured otherwise)" if curve.differences else ""
-    return f"{curve.name}{seeds}{apart}{'' if visible else ' (begins beyond the axis)'}"
+    return f"{looks.label(curve.name, own=curve.own)}{seeds}{apart}{'' if visible else ' (begins beyond the axis)'}"
 
 
-def _describe(panel: Panel) -> str:
+def _describe(panel: Panel, looks: Looks) -> str:
     reach = quantity if panel.axis == "frames" else duration
     unit = " frames" if panel.axis == "frames" else ""
     parts = []
     for curve in panel.curves:
         track: Track = curve.mean
         parts.append(
-            f"{_legend(curve, True)}: {value_text(float(track.y[-1]))} at {reach(float(track.x[-1]))}{unit}"
+            f"{_legend(curve, looks, True)}: {value_text(float(track.y[-1]))} at {reach(float(track.x[-1]))}{unit}"
         )
     return "Last point of each curve. " + "; ".join(parts) + "."

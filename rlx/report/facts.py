@@ -1,4 +1,4 @@
-"""What a page says of the runs beside their scores: experiment, deviations, machine, speed, commit, command."""
+"""What a page says of the runs beside scores: experiment, deviations, machine, speed, commit, command."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlx.report.chart import BELOW, ENTRY, LEFT, PLOT_HEIGHT, RIGHT, TOP, WIDTH, axes, legend
+from rlx.report.looks import Looks
 from rlx.report.scale import Scale, exact, linear, tick_text, value_text
 from rlx.report.scene import Area, Line, Marker, Scene, Shape, Style, Text, fit
 
@@ -17,10 +18,10 @@ STATISTICS = {
     "p5_hns": "5th percentile",
     "games_above_human": "Games at or above human",
 }
-_NAMES, _VALUES, _ROW = 176.0, 104.0, 22.0
+_NAMES, _VALUES, _ROW = 150.0, 128.0, 22.0
 
 
-def interval_figures(document: Mapping[str, Any], looks: Mapping[str, Style], key: str) -> list[Scene]:
+def interval_figures(document: Mapping[str, Any], looks: Looks, key: str) -> list[Scene]:
     """Draw one figure for each statistic: its value and 95% interval for every agent and reference."""
     if not document["aggregates"]:
         return []
@@ -30,7 +31,7 @@ def interval_figures(document: Mapping[str, Any], looks: Mapping[str, Style], ke
     ]
 
 
-def profile_figure(document: Mapping[str, Any], looks: Mapping[str, Style], key: str) -> Scene | None:
+def profile_figure(document: Mapping[str, Any], looks: Looks, key: str) -> Scene | None:
     """Draw the fraction of runs x games above each threshold; None without games."""
     points = document["profiles"]
     if not points:
@@ -43,8 +44,8 @@ def profile_figure(document: Mapping[str, Any], looks: Mapping[str, Style], key:
     agents = list(dict.fromkeys(point["agent"] for point in points))
     for agent in agents:
         own = [point for point in points if point["agent"] == agent]
-        shapes += _profile(agent, own, looks[agent], across, upward)
-    shapes += legend([(agent, looks[agent]) for agent in agents], TOP + PLOT_HEIGHT + BELOW)
+        shapes += _profile(agent, own, looks.of(agent, own=True), across, upward)
+    shapes += legend([(agent, looks.of(agent, own=True)) for agent in agents], TOP + PLOT_HEIGHT + BELOW)
     words = "; ".join(
         f"{agent}: " + ", ".join(
             f"{value_text(point['fraction'])} above {tick_text(point['threshold'])}"
@@ -74,30 +75,29 @@ def _profile(
     return shapes
 
 
-def _intervals(
-    rows: Sequence[Mapping[str, Any]], name: str, title: str, looks: Mapping[str, Style], key: str
-) -> Scene:
+def _intervals(rows: Sequence[Mapping[str, Any]], name: str, title: str, looks: Looks, key: str) -> Scene:
     estimates = [row["values"][name] for row in rows]
     ends = [end for one in estimates for end in (one["value"], one["low"], one["high"]) if end is not None]
     scale = linear(ends, _NAMES, WIDTH - _VALUES, 3, zero=True)
     shapes: list[Shape] = []
     y = 4.0
     groups = list(dict.fromkeys((row["agent"], row["beside"]) for row in rows))
-    tops: list[tuple[float, Mapping[str, Any]]] = []
+    tops: list[tuple[float, Mapping[str, Any], bool]] = []
     for agent, beside in groups:
         members = [row for row in rows if (row["agent"], row["beside"]) == (agent, beside)]
         shapes.append(Text((4, y + 14), fit(_group(agent, beside, members[0]), 11.5, WIDTH), "soft", 11.5))
         y += 20
-        for row in members:
-            tops.append((y, row))
+        for index, row in enumerate(members):
+            # The agent comes first; a reference may have its name.
+            tops.append((y, row, index == 0))
             y += _ROW
     for value in scale.ticks:
         x = scale.place(value)
         # Under the rows only: the headings run across the whole figure.
-        shapes += [Line(((x, top), (x, top + _ROW)), "grid") for top, _ in tops]
+        shapes += [Line(((x, top), (x, top + _ROW)), "grid") for top, _, _ in tops]
         shapes.append(Text((x, y + 14), tick_text(value), "soft", 12, "middle"))
-    for top, row in tops:
-        shapes += _interval(row, row["values"][name], looks[row["of"]], scale, top)
+    for top, row, own in tops:
+        shapes += _interval(row["values"][name], row["of"], looks, own, scale, top)
     unit = "games" if name == "games_above_human" else "human-normalised score (1 = human)"
     shapes.append(Text(((scale.start + scale.end) / 2, y + 31), unit, "ink", 12, "middle"))
     words = "; ".join(f"{_of(row)}: {estimate_text(row['values'][name])}" for row in rows)
@@ -105,12 +105,12 @@ def _intervals(
 
 
 def _interval(
-    row: Mapping[str, Any], estimate: Mapping[str, Any], look: Style, scale: Scale, top: float
+    estimate: Mapping[str, Any], name: str, looks: Looks, own: bool, scale: Scale, top: float
 ) -> list[Shape]:
-    middle = top + _ROW / 2
-    tip = f"{row['of']}: {estimate_text(estimate)}"
+    middle, look, label = top + _ROW / 2, looks.of(name, own=own), looks.label(name, own=own)
+    tip = f"{label}: {estimate_text(estimate)}"
     shapes: list[Shape] = [
-        Text((_NAMES - 10, middle + 4), fit(row["of"], 12, _NAMES - 14), "ink", 12, "end"),
+        Text((_NAMES - 10, middle + 4), fit(label, 12, _NAMES - 14), "ink", 12, "end"),
         Text((WIDTH - 4, middle + 4), estimate_text(estimate), "ink", 11.5, "end"),
     ]
     if estimate["low"] is not None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from rlx.compare.comparison import read_agents
 from rlx.compare.errors import CompareError, CompareUsageError
 from rlx.report.curves import panels, references_to_draw, refuse_mixed
-from rlx.report.report import curve_scenes, looks_of
+from rlx.report.looks import looks_of
+from rlx.report.report import curve_scenes
 from rlx.report.scene import Scene, grid_of
 
 FORMATS = ("png", "svg")
@@ -45,8 +46,8 @@ def plot(
     Args:
         runs, root, columns, game: as `rlx.compare.comparison.compare` takes them.
         format: one of `FORMATS`.
-        to: names of references, with commas; None for those of the default ones whose curve was measured alike;
-            empty for none.
+        to: names of references, with commas; None for the default ones whose curve was measured alike; empty
+            for none.
         allow_mixed: whether curves that were measured otherwise are drawn, marked.
 
     Returns:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
@@ -113,7 +114,7 @@ def dashes(points: Sequence[Point], dash: Sequence[float]) -> Iterator[list[Poin
         return
     turn, left = 0, dash[0]
     piece: list[Point] = list(points[:1])
-    for start, end in zip(points, points[1:], strict=False):
+    for start, end in pairwise(points):
         length, done = math.dist(start, end), 0.0
         while length - done > left:
             done += left

@@ -14,9 +14,10 @@ from rlx.report.bars import game_bars
 from rlx.report.chart import learning_curves
 from rlx.report.curves import Panel, panels, references_to_draw
 from rlx.report.facts import deviation_table, experiments, provenance, throughput
+from rlx.report.looks import Looks, looks_of
 from rlx.report.over_games import interval_figures, profile_figure
 from rlx.report.page import Part, page
-from rlx.report.scene import Scene, Style, style
+from rlx.report.scene import Scene
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def report(
 
     Args:
         title: heading of the page; empty for the names of the agents.
-        runs, root, to, at, allow_mixed, require, columns, game: as `rlx.compare.comparison.compare` takes them.
+        runs, root, to, at, allow_mixed, require, columns, game: those of `rlx.compare.comparison.compare`.
 
     Raises:
         RlxError: a run is missing or damaged, a name unknown, or protocols are mixed.
@@ -55,16 +56,7 @@ def report(
     return Report(page(title or ", ".join(names), document, parts, experiments(agents)), document)
 
 
-def looks_of(agents: Sequence[str], references: Sequence[str]) -> dict[str, Style]:
-    """Return how each name is drawn: our lines are solid, those of references dashed."""
-    own = {name: style(index, solid=True) for index, name in enumerate(agents)}
-    return own | {
-        name: style(len(own) + index)
-        for index, name in enumerate(name for name in references if name not in own)
-    }
-
-
-def curve_scenes(shown: Sequence[Panel], looks: Mapping[str, Style]) -> list[Scene | str]:
+def curve_scenes(shown: Sequence[Panel], looks: Looks) -> list[Scene | str]:
     """Return a scene for each panel, or a sentence where nothing was recorded."""
     found: list[Scene | str] = []
     for index, panel in enumerate(shown):

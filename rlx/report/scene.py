@@ -162,5 +162,6 @@ def marker_points(shape: str, at: Point, size: float) -> tuple[Point, ...]:
 def _plus(size: float) -> tuple[Point, ...]:
     s, t = 1.35 * size, 0.4 * size
     return (
-        (-t, -s), (t, -s), (t, -t), (s, -t), (s, t), (t, t), (t, s), (-t, s), (-t, t), (-s, t), (-s, -t), (-t, -t),
+        (-t, -s), (t, -s), (t, -t), (s, -t), (s, t), (t, t),
+        (t, s), (-t, s), (-t, t), (-s, t), (-s, -t), (-t, -t),
     )  # fmt: skip

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 
 from rlx.report.palette import DARK, LIGHT, css_colors
 from rlx.report.scene import Area, Line, Marker, Point, Scene, Shape, Text, marker_points
 
+#: Characters that XML 1.0 does not allow.
+_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 
 
@@ -22,7 +25,8 @@ def inline(scene: Scene) -> str:
 def standalone(scene: Scene) -> str:
     """Return the text of an SVG file; it needs nothing else, and is dark where the reader's screen is."""
     width, height, key = _n(scene.width), _n(scene.height), escape(scene.key)
-    css = f":root{{{css_colors(LIGHT)}}}@media(prefers-color-scheme:dark){{:root{{{css_colors(DARK)}}}}}{rules()}"
+    dark = f"@media(prefers-color-scheme:dark){{:root{{{css_colors(DARK)}}}}}"
+    css = f":root{{{css_colors(LIGHT)}}}{dark}{rules()}"
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         f'<svg xmlns="http://www.w3.org/2000/svg" id="{key}" width="{width}" height="{height}" '
@@ -43,10 +47,7 @@ def rules() -> str:
 
 def escape(text: str) -> str:
     """Return a text as XML: marked up nowhere, without characters that XML forbids."""
-    allowed = "".join(
-        c if c in "\t\n\r" or c >= " " and not 0xD800 <= ord(c) <= 0xDFFF else "�" for c in text
-    )
-    return html.escape(allowed.replace("￾", "�").replace("￿", "�"))
+    return html.escape(_FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
 def _body(scene: Scene) -> str:
