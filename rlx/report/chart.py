@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rlx.compare.budget import Array, duration, quantity
-from rlx.report.curves import Curve, Panel, Track, thin
+from rlx.report.curves import Curve, Panel, thin
 from rlx.report.looks import Looks
 from rlx.report.scale import Scale, exact, linear, tick_text, time_unit, value_text
 from rlx.report.scene import Area, Line, Marker, Point, Scene, Shape, Style, Text, fit
@@ -179,7 +179,8 @@ def _mean_line(
 def _legend(curve: Curve, looks: Looks, visible: bool) -> str:
     seeds = f", mean of {len(curve.seeds)} seeds" if curve.seeds and curve.spread is not None else ""
     apart = " (measured otherwise)" if curve.differences else ""
-    return f"{looks.label(curve.name, own=curve.own)}{seeds}{apart}{'' if visible else ' (begins beyond the axis)'}"
+    beyond = "" if visible else " (begins beyond the axis)"
+    return f"{looks.label(curve.name, own=curve.own)}{seeds}{apart}{beyond}"
 
 
 def _describe(panel: Panel, looks: Looks) -> str:
@@ -187,8 +188,7 @@ def _describe(panel: Panel, looks: Looks) -> str:
     unit = " frames" if panel.axis == "frames" else ""
     parts = []
     for curve in panel.curves:
-        track: Track = curve.mean
-        parts.append(
-            f"{_legend(curve, looks, True)}: {value_text(float(track.y[-1]))} at {reach(float(track.x[-1]))}{unit}"
-        )
+        frames_or_time, score = float(curve.mean.x[-1]), float(curve.mean.y[-1])
+        who = _legend(curve, looks, True)
+        parts.append(f"{who}: {value_text(score)} at {reach(frames_or_time)}{unit}")
     return "Last point of each curve. " + "; ".join(parts) + "."

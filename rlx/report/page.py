@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import rlx
-from rlx.compare.tables import Table, tables
+from rlx.compare.tables import Table, tables, without_empty
 from rlx.report.facts import Experiment
 from rlx.report.palette import DARK, LIGHT, css_colors
 from rlx.report.scene import Scene
@@ -103,7 +103,7 @@ def _part(part: Part) -> str:
         for one in part.figures
     )
     grid = f'<div class="figures">{figures}</div>\n' if figures else ""
-    return f"{grid}{_notes(part.notes)}{''.join(_table(table) for table in part.tables)}"
+    return f"{grid}{_notes(part.notes)}{''.join(_table(without_empty(table)) for table in part.tables)}"
 
 
 def _table(table: Table, *, heading: bool = False) -> str:

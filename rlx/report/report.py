@@ -96,7 +96,7 @@ def _parts(agents: Sequence[Agent], document: Mapping[str, Any], to: str | None)
     ]
 
 
-_NO_GAMES = "None of these is one of the 57 Atari games with a human score and has a score."
+_NO_GAMES = "There is no human-normalised score: no run has a score on one of the 57 Atari games."
 
 
 def _curve_words(agents: Sequence[Agent]) -> str:
@@ -126,4 +126,6 @@ def _reasons(document: Mapping[str, Any]) -> tuple[str, ...]:
         for row in document["aggregates"]
         if row["reason"] and row["of"] == row["agent"]
     ]
+    if not document["aggregates"]:
+        return ()
     return tuple(dict.fromkeys(("Bars: 95% stratified bootstrap over seeds.", *words)))

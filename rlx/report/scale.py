@@ -42,7 +42,7 @@ class Scale:
 
 
 def linear(values: Iterable[float], start: float, end: float, ticks: int = 5, *, zero: bool = False) -> Scale:
-    """Return a linear scale that holds all values, with ends at round values.
+    """Return a linear scale that holds all values: ticks at round values, ends at quarters between them.
 
     Args:
         values: finite; none gives 0 to 1.
@@ -56,9 +56,9 @@ def linear(values: Iterable[float], start: float, end: float, ticks: int = 5, *,
         half = 0.5 * abs(low) or 0.5
         low, high = low - half, high + half
     step = round_step((high - low) / ticks)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    places = tuple(round(index * step, 12) for index in range(first, last + 1))
-    return Scale(places[0], places[-1], start, end, places)
+    quarter = step / 4
+    first, last = math.floor(low / quarter + 1e-9), math.ceil(high / quarter - 1e-9)
+    return exact(first * quarter, last * quarter, start, end, ticks)
 
 
 def exact(low: float, high: float, start: float, end: float, ticks: int = 5) -> Scale:
@@ -67,7 +67,7 @@ def exact(low: float, high: float, start: float, end: float, ticks: int = 5) -> 
         return linear([low], start, end, ticks)
     step = round_step((high - low) / ticks)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return Scale(low, high, start, end, tuple(round(index * step, 12) for index in range(first, last + 1)))
+    return Scale(low, high, start, end, tuple(float(f"{index * step:.12g}") for index in range(first, last + 1)))
 
 
 def decades(values: Iterable[float], start: float, end: float, *, floor: float = 0.01) -> Scale:

@@ -104,17 +104,15 @@ class Scene:
 
 def style(index: int, *, solid: bool = False) -> Style:
     """Return the look of the series with this index; `solid` lines are our own."""
-    dashed = 1 + index % (len(DASHES) - 1)
-    return Style(f"k{index % NUM_COLORS}", () if solid else DASHES[dashed], MARKERS[index % len(MARKERS)])
-
-
-def text_width(text: str, size: float) -> float:
-    """Return about how wide a text is; on the safe side for most fonts."""
-    return 0.56 * size * len(text)
+    dash = () if solid else DASHES[1 + index % (len(DASHES) - 1)]
+    # One further in each round, so that a colour comes back with another marker.
+    marker = MARKERS[(index + index // NUM_COLORS) % len(MARKERS)]
+    return Style(f"k{index % NUM_COLORS}", dash, marker)
 
 
 def fit(text: str, size: float, width: float) -> str:
     """Return as much of a text as fits into a width, with an ellipsis where it was cut."""
+    # About the width of a letter; on the safe side for most fonts.
     most = max(int(width / (0.56 * size)), 2)
     return text if len(text) <= most else text[: most - 1] + "…"
 
