@@ -139,9 +139,9 @@ def _heights(curves: Sequence[Curve], end: float) -> list[float]:
     return [value for value in map(float, found) if np.isfinite(value)]
 
 
-def _path(x: Array, y: Array, across: Scale, upward: Scale) -> tuple[Point, ...]:
+def _path(x: Array, y: Array, across: Scale, upward: Scale, columns: int = 240) -> tuple[Point, ...]:
     kept = np.isfinite(y)
-    xs, ys = thin(x[kept], y[kept])
+    xs, ys = thin(x[kept], y[kept], columns)
     return tuple((across.place(float(a)), upward.place(float(b))) for a, b in zip(xs, ys, strict=True))
 
 
@@ -159,7 +159,8 @@ def _seed_lines(curve: Curve, size: float, look: Style, across: Scale, upward: S
     shapes: list[Shape] = []
     for track in curve.seeds:
         x, y = clipped(track.x, track.y, across.high * size)
-        points = _path(x / size, y, across, upward)
+        # Coarser than the mean: they are many and stand behind it.
+        points = _path(x / size, y, across, upward, 80)
         shapes.append(Line(points, look.color, 1, opacity=0.45, tip=f"{curve.name}, {track.label}"))
     return shapes
 

@@ -183,7 +183,7 @@ footer{margin-top:2.5rem;color:var(--soft);font-size:.85rem}
 """
 _PRINT = """
 body{max-width:none;padding:0;font-size:10pt}nav{display:none}
-figure,tr{break-inside:avoid}h2,h3{break-after:avoid}
+.figures{grid-template-columns:1fr 1fr}figure,tr{break-inside:avoid}h2,h3{break-after:avoid}
 .wide,pre{overflow:visible;border:0}
 table{white-space:normal;font-size:7.5pt}th,td{padding:.15rem .25rem}.long{width:auto}
 pre{white-space:pre-wrap}details::details-content{content-visibility:visible;block-size:auto}

@@ -67,7 +67,9 @@ def exact(low: float, high: float, start: float, end: float, ticks: int = 5) -> 
         return linear([low], start, end, ticks)
     step = round_step((high - low) / ticks)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return Scale(low, high, start, end, tuple(float(f"{index * step:.12g}") for index in range(first, last + 1)))
+    # Rounded, because 3 times 0.1 is not 0.3.
+    ticks_at = tuple(float(f"{index * step:.12g}") for index in range(first, last + 1))
+    return Scale(low, high, start, end, ticks_at)
 
 
 def decades(values: Iterable[float], start: float, end: float, *, floor: float = 0.01) -> Scale:

@@ -107,7 +107,8 @@ def _with_tip(tag: str, attributes: str, tip: str) -> str:
 
 
 def _points(points: Sequence[Point]) -> str:
-    return " ".join(f"{_n(x)},{_n(y)}" for x, y in points)
+    # A tenth of a unit is less than a pixel; more digits would double the page.
+    return " ".join(f"{x:.1f},{y:.1f}".replace(".0", "") for x, y in points)
 
 
 def _n(value: float) -> str:

@@ -37,7 +37,7 @@ def test_a_file_is_well_formed_and_says_what_it_shows() -> None:
     assert not list(root.iter(f"{SVG}script"))
     line = root.find(f"{SVG}polyline")
     assert line is not None
-    assert (line.get("points"), line.get("stroke-dasharray")) == ("1,2 3.5,4.25", "7 3")
+    assert (line.get("points"), line.get("stroke-dasharray")) == ("1,2 3.5,4.2", "7 3")
     assert len(root.findall(f"{SVG}circle")) == 2
 
 
