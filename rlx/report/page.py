@@ -147,11 +147,11 @@ def _slug(name: str) -> str:
 
 def _style() -> str:
     return (
-        f":root{{color-scheme:light dark;{css_colors(LIGHT)}--good:#0a6b2d;--bad:#b3261e}}"
-        f"@media(prefers-color-scheme:dark){{:root{{{css_colors(DARK)}--good:#5fd38a;--bad:#ff8a80}}}}"
+        f":root{{color-scheme:light dark;{css_colors(LIGHT)}}}"
+        f"@media(prefers-color-scheme:dark){{:root{{{css_colors(DARK)}}}}}"
         f"{rules()}{_LAYOUT.replace('FONT', FONT)}"
         # After the dark colours, so that paper is white from a dark screen too.
-        f"@media print{{:root{{color-scheme:light;{css_colors(LIGHT)}--good:#0a6b2d;--bad:#b3261e}}{_PRINT}}}"
+        f"@media print{{:root{{color-scheme:light;{css_colors(LIGHT)}}}{_PRINT}}}"
     )
 
 

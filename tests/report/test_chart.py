@@ -13,7 +13,7 @@ from rlx.report.curves import Curve, Panel, Track, panels
 from rlx.report.looks import looks_of
 from rlx.report.scene import Area, Line, Marker, Scene
 from tests.compare.made import make_run
-from tests.report.made import texts
+from tests.report.made import text_at, texts
 
 LOOKS = looks_of(["ours"], ["theirs"])
 
@@ -42,6 +42,8 @@ def test_points_are_in_their_places() -> None:
     points = curve_line(scene, "ours").points
     places = [(LEFT, bottom), ((LEFT + right) / 2, TOP), (right, TOP + PLOT_HEIGHT / 2)]
     assert [*sum(points, ())] == pytest.approx([*sum(places, ())])
+    assert text_at(scene, "40") == pytest.approx((LEFT + 0.4 * (right - LEFT), bottom + 17))
+    assert text_at(scene, "300") == pytest.approx((LEFT - 6, bottom - 0.75 * PLOT_HEIGHT + 4))
     assert {"environment frames", "training return", "0", "400", "100", "ours"} <= set(texts(scene.shapes))
     assert "ours: 200 at 100 frames" in scene.description
 
