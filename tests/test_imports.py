@@ -22,6 +22,7 @@ PURE = (
     "plugins",
     "reference",
     "replay",
+    "report",
     "runs",
 )
 ENGINE = {"rlx.replay.shard_actor"}

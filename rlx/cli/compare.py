@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from rlx.cli import completion, output
-from rlx.cli.options import Debug, Json, Out
+from rlx.cli.options import AllowMixed, At, Columns, Debug, Game, Json, Out, Require, Runs, To
 
 
 class Format(StrEnum):
@@ -22,54 +22,14 @@ class Format(StrEnum):
 
 
 def compare(
-    runs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN...",
-            help="Runs, folders of runs, or progress.csv, result.json or CSVs of other tools.",
-            autocompletion=completion.runs,
-        ),
-    ],
-    to: Annotated[
-        str | None,
-        typer.Option(
-            "--to",
-            metavar="NAME,...",
-            help="Published results (rlx references lists them); default: well-known ones that fit.",
-            autocompletion=completion.references,
-        ),
-    ] = None,
-    at: Annotated[
-        str | None,
-        typer.Option(
-            "--at",
-            metavar="10M-steps|40M-frames|1h|final|best",
-            help="Where scores are read; default: as each reference reads its own, else final.",
-        ),
-    ] = None,
+    runs: Runs,
+    to: To = None,
+    at: At = None,
     format: Annotated[Format, typer.Option("--format", help="What is printed.")] = Format.TABLE,
-    allow_mixed: Annotated[
-        bool, typer.Option("--allow-mixed", help="Show apart what was measured otherwise, with the reason.")
-    ] = False,
-    require: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--require",
-            metavar="NAME>=NUMBER",
-            help="Breakout>=120, median_hns>=1.0, ...: exit code 6 if it is not met. May be repeated.",
-        ),
-    ] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            "--columns",
-            metavar="steps=A,score=B",
-            help="Columns of a CSV: frames or steps, seconds, score, seed.",
-        ),
-    ] = None,
-    game: Annotated[
-        str | None, typer.Option("--game", help="Environment id or game of results that do not say.")
-    ] = None,
+    allow_mixed: AllowMixed = False,
+    require: Require = None,
+    columns: Columns = None,
+    game: Game = None,
     file: Annotated[Path | None, typer.Option("-o", "--output", help="File to write; else print it.")] = None,
     out: Out = Path("runs"),
     debug: Debug = False,

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 import rlx
 from rlx.cli import bench, compare, evaluate, inspect, reference, train
+from rlx.cli import report as pages
 from rlx.cli.errors import report
 from rlx.cli.options import DEBUG_KEY
 
@@ -43,6 +44,8 @@ app.command("train")(train.train)
 app.command("resume")(train.resume)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("report")(pages.report)
+app.command("plot")(pages.plot)
 app.command("references")(compare.references)
 app.command("ls")(inspect.ls)
 app.command("show")(inspect.show)

@@ -34,3 +34,50 @@ Stop = Annotated[
         autocompletion=completion.stop_conditions,
     ),
 ]
+Runs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN...",
+        help="Runs, folders of runs, or progress.csv, result.json or CSVs of other tools.",
+        autocompletion=completion.runs,
+    ),
+]
+To = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="NAME,...",
+        help="Published results (rlx references lists them); default: well-known ones that fit.",
+        autocompletion=completion.references,
+    ),
+]
+At = Annotated[
+    str | None,
+    typer.Option(
+        "--at",
+        metavar="10M-steps|40M-frames|1h|final|best",
+        help="Where scores are read; default: as each reference reads its own, else final.",
+    ),
+]
+AllowMixed = Annotated[
+    bool, typer.Option("--allow-mixed", help="Show apart what was measured otherwise, with the reason.")
+]
+Require = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--require",
+        metavar="NAME>=NUMBER",
+        help="Breakout>=120, median_hns>=1.0, ...: exit code 6 if it is not met. May be repeated.",
+    ),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="steps=A,score=B",
+        help="Columns of a CSV: frames or steps, seconds, score, seed.",
+    ),
+]
+Game = Annotated[
+    str | None, typer.Option("--game", help="Environment id or game of results that do not say.")
+]

@@ -49,6 +49,13 @@ def text_or_file(text: str, file: Path | None) -> None:
     print(f"wrote {file}", file=sys.stderr)
 
 
+def bytes_file(content: bytes, file: Path) -> None:
+    """Write a file that is no text and say so on stderr."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    print(f"wrote {file}", file=sys.stderr)
+
+
 def view(*, plain: bool, as_json: bool = False) -> Any:
     """Make the view of a run: live in a terminal, plain lines elsewhere; on stderr if stdout is for JSON."""
     from rlx.runs.view import PlainView
@@ -277,7 +284,6 @@ def bench_rows(rows: Sequence[Mapping[str, Any]], file: Path | None) -> ExitCode
 
 def comparison(document: Mapping[str, Any], format: str, file: Path | None) -> ExitCode:
     """Print or write what `rlx compare` found; the exit code that its requirements ask for."""
-    from rlx.compare.comparison import met
     from rlx.compare.render import to_csv, to_html
     from rlx.runs.files import plain
 
@@ -287,6 +293,13 @@ def comparison(document: Mapping[str, Any], format: str, file: Path | None) -> E
         text_or_file(to_csv(document) if format == "csv" else to_html(document), file)
     else:
         _comparison_tables(document, file)
+    return requirements(document)
+
+
+def requirements(document: Mapping[str, Any]) -> ExitCode:
+    """Say on stderr which requirements are not met; the exit code that they ask for."""
+    from rlx.compare.comparison import met
+
     for outcome in document["requirements"]:
         if not outcome["met"]:
             value = outcome["reason"] or f"it is {outcome['value']:.4g}"

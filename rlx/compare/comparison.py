@@ -63,10 +63,29 @@ def compare(
     Raises:
         RlxError: a run is missing or damaged, a name unknown, or protocols are mixed.
     """
+    agents = read_agents(runs, root, columns=columns, game=game)
+    return compare_agents(agents, to=to, at=at, allow_mixed=allow_mixed, require=require, seed=seed)
+
+
+def read_agents(
+    runs: Sequence[str], root: Path = Path("runs"), *, columns: str | None = None, game: str | None = None
+) -> tuple[Agent, ...]:
+    """Read runs and group them into agents; arguments and errors are those of `compare`."""
+    return group(read_subjects(runs, root, None if columns is None else parse_columns(columns), game))
+
+
+def compare_agents(
+    agents: Sequence[Agent],
+    *,
+    to: str | None = None,
+    at: str | None = None,
+    allow_mixed: bool = False,
+    require: Sequence[str] = (),
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Compare runs that were read; arguments, document and errors are those of `compare`."""
     point = None if at is None else parse_at(at)
     named = list(dict.fromkeys(find_reference(name) for name in _names(to)))
-    subjects = read_subjects(runs, root, None if columns is None else parse_columns(columns), game)
-    agents = group(subjects)
     _refuse_no_scores(agents)
     _refuse_nothing_published(agents, named)
     own = own_rows(agents, point or FINAL, allow_mixed=allow_mixed)

@@ -29,10 +29,11 @@ def tables(document: Document) -> list[Table]:
         _scores, _beside, _apart, _budgets, _aggregates, _improvements, _profiles, _runs, _references,
         _requirements,
     )  # fmt: skip
-    return [_without_empty(table) for make in makers if (table := make(document)).rows]
+    return [without_empty(table) for make in makers if (table := make(document)).rows]
 
 
-def _without_empty(table: Table) -> Table:
+def without_empty(table: Table) -> Table:
+    """Return a table without the columns that are empty in every row."""
     kept = [index for index in range(len(table.columns)) if any(row[index] for row in table.rows)]
     columns = tuple(table.columns[index] for index in kept)
     return replace(table, columns=columns, rows=tuple(tuple(row[i] for i in kept) for row in table.rows))

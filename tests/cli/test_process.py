@@ -9,7 +9,10 @@ import sys
 import pytest
 
 HEAVY = {"ray", "torch", "gymnasium", "pandas", "numpy", "numba", "ale_py", "tensorboardX"}
-VERBS = ("train", "resume", "ls", "show", "algorithms", "schema", "bench", "compare", "references")
+VERBS = (
+    "train", "resume", "ls", "show", "algorithms", "schema", "bench", "compare", "report", "plot",
+    "references",
+)  # fmt: skip
 
 
 def loaded(*arguments: str, before: str = "") -> set[str]:
