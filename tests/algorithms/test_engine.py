@@ -218,14 +218,6 @@ def test_remote_runner_gets_newer_weights() -> None:
     algo.stop()
 
 
-def test_a_runner_has_as_many_requests_before_it_as_the_experiment_says() -> None:
-    """RLlib's manager has a limit of its own, and says nothing when it drops a request."""
-    algo = small_config({"env_runners": {"num_env_runners": 1, "max_requests_in_flight": 3}}).build_algo()
-    assert algo.runners.submit(0, None, -1) == 3
-    assert algo.runners.in_flight == 3
-    algo.stop()
-
-
 def test_evaluation_does_not_disturb_training() -> None:
     """Two equal runs, one evaluated in between, learn the same."""
     from tests.engines import DETERMINISTIC, RAINBOW, assert_same, state_of
