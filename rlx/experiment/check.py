@@ -178,6 +178,9 @@ def _exploring(spec: ExperimentSpec) -> Iterator[Conflict]:
 
 
 def _processes_conflicts(spec: ExperimentSpec) -> Iterator[Conflict]:
+    if spec.learners.num_learners and not spec.replay.num_shards and not spec.algorithm.startswith("rllib/"):
+        message = "learner processes cannot read replay that lies in the driver's process (num_shards 0)"
+        yield Conflict(("replay.num_shards", "learners.num_learners"), message, "set replay.num_shards to 1")
     runners, shards = spec.env_runners.num_env_runners, spec.replay.num_shards
     if shards > max(1, runners):
         message = f"{shards} shards, but {max(1, runners)} runners: a shard would get no data"

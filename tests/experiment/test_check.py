@@ -41,6 +41,13 @@ def spec(algorithm: str = "dqn", **sections) -> ExperimentSpec:
             "stop.evaluation_return_mean",
             "the run waits for a return of evaluations, but none is made while it trains",
         ),
+        (
+            "apex_dqn",
+            {"replay": {"num_shards": 0}},
+            {"replay": {"num_shards": 1}},
+            "replay.num_shards",
+            "learner processes cannot read replay that lies in the driver's process (num_shards 0)",
+        ),
         ("dqn", {"seeds": (1, 1)}, {"seeds": (1, 2)}, "seeds", "given twice: 1"),
         ("dqn", {"env": ("a", "b", "a")}, {"env": ("a", "b")}, "env", "given twice: a"),
         (

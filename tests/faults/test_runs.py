@@ -74,6 +74,7 @@ def test_nan_in_a_learner_process_stops_the_run_too(tmp_path: Path) -> None:
     broken = {
         "plugins": {"predictor": {"nan_after_updates": 30}},
         "learners": {"num_learners": 1},
+        "replay": {"num_shards": 1},
         "debugging": {"deterministic": False},
     }
     result, _ = run(tmp_path / "run", broken)
