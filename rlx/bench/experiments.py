@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from rlx.experiment.resolve import from_mapping
 from rlx.experiment.spec import ExperimentSpec
+from rlx.runs.provenance import cpu_cores
 
 PONG = "ALE/Pong-v5"
 #: Replay of every figure that has one: the 100,000 Atari steps of the floors.
@@ -58,7 +58,7 @@ def agent(algorithm: str, *, quick: bool) -> ExperimentSpec:
     return experiment(
         {
             "algorithm": algorithm,
-            **_shared(quick, torch_threads=len(os.sched_getaffinity(0))),
+            **_shared(quick, torch_threads=cpu_cores()),
             "env_runners": {"num_envs_per_env_runner": 1, "rollout_length_env_steps": 4},
             "replay": _replay(samples_per_env_step=8.0),
         }

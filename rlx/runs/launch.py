@@ -132,7 +132,7 @@ def recorded_spec(directory: RunDirectory, stop: Sequence[str] = ()) -> Experime
             str(directory.path / "manifest.json"),
         ) from None
     unreachable = [conflict for conflict in all_conflicts(spec) if conflict.paths[0].startswith("stop")]
-    if unreachable:
+    if document is not None and unreachable:
         where = Location("--stop")
         raise ExperimentError([Problem(where, c.paths[0], c.message, c.hint) for c in unreachable])
     return spec

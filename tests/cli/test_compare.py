@@ -8,23 +8,11 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from rlx.cli import completion
 from rlx.cli.exit_codes import ExitCode
-from rlx.cli.main import app
-from tests.compare.made import add_record, line, make_run
-
-
-def rlx(*arguments: str) -> Result:
-    return CliRunner().invoke(app, list(arguments))
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run on Breakout in `runs/` of the working directory."""
-    monkeypatch.chdir(tmp_path)
-    return make_run(Path("runs"), line(50e6, 7000, 150.0))
+from tests.cli.commands import rlx
+from tests.compare.made import add_record
 
 
 def test_the_table_and_json_say_the_same(run: Path) -> None:
