@@ -208,6 +208,7 @@ class ReplayConfig(AlgorithmConfig):
             frame_shape=tuple(info.frame_shape),
             frame_stack=info.frame_stack,
             num_actions=info.num_actions,
+            conv_layers=network.conv_layers,
             hidden_sizes=tuple(network.hidden_sizes),
             head_hidden_size=network.head_hidden_size,
             activation=network.activation,

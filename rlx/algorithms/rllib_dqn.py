@@ -30,17 +30,13 @@ from rlx.algorithms.dqn import DQNConfig as EngineConfig
 from rlx.algorithms.rllib_engine import RllibEngine
 from rlx.algorithms.rllib_env import RllibVectorEnv, log_finished_games, observation_space
 from rlx.errors import RlxError
+from rlx.experiment.convolutions import conv_layers
 from rlx.experiment.spec import ExperimentSpec
 from rlx.networks.q_network import QNetwork, QNetworkConfig
 
 _ENV_NAME = "rlx-vector-env"
 #: Whose Q network RLlib's DQN learns.
 Network = Literal["shared", "rllib"]
-#: Channels, kernel, stride of each convolution, see `rlx.networks.torsos`.
-_CONVOLUTIONS = {
-    "nature": ((32, 8, 4), (64, 4, 2), (64, 3, 1)),
-    "mnih2013": ((16, 8, 4), (32, 4, 2)),
-}
 
 
 class SharedNetworkModule(DefaultDQNTorchRLModule):
@@ -196,11 +192,11 @@ def _make_env(context: Any) -> RllibVectorEnv:
 
 def _rllib_network(spec: ExperimentSpec) -> DefaultModelConfig:
     """Describe a network of the same parameters to RLlib, which pads convolutions unless told not to."""
-    torso = spec.rl_module.torso
-    if torso not in _CONVOLUTIONS:
-        raise RlxError(f"no convolutions of {torso!r} are known here", "rl_module.torso")
+    layers = conv_layers(spec.rl_module)
+    if not layers:
+        raise RlxError(f"torso {spec.rl_module.torso!r} has no convolutions", "rl_module.torso")
     return DefaultModelConfig(
-        conv_filters=[[*layer, "valid"] for layer in _CONVOLUTIONS[torso]],
+        conv_filters=[[*layer, "valid"] for layer in layers],
         conv_activation=spec.rl_module.activation,
         head_fcnet_hiddens=[spec.rl_module.head_hidden_size],
         head_fcnet_activation=spec.rl_module.activation,

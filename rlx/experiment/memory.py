@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from rlx.experiment.convolutions import conv_layers
 from rlx.experiment.problems import Location, Problem
 from rlx.experiment.spec import ExperimentSpec
 
@@ -31,12 +32,6 @@ _RAY_BYTES = 500_000_000
 
 # Online network, target network, gradients, and two running means of the optimiser.
 _COPIES_OF_PARAMETERS = 5
-
-_CONVOLUTIONS = {
-    "nature": ((32, 8, 4), (64, 4, 2), (64, 3, 1)),
-    "mnih2013": ((16, 8, 4), (32, 4, 2)),
-    "minatar": ((16, 3, 1),),
-}
 
 
 @dataclass(frozen=True)
@@ -237,7 +232,7 @@ def _torso(spec: ExperimentSpec, shape: EnvShape) -> tuple[int, int, int]:
     height, width = shape.frame_shape[:2]
     channels = shape.frame_stack * math.prod(shape.frame_shape[2:])
     weights = activations = 0
-    for out, kernel, stride in _CONVOLUTIONS[spec.rl_module.torso]:
+    for out, kernel, stride in conv_layers(spec.rl_module):
         weights += (channels * kernel * kernel + 1) * out
         height, width = (max(1, (side - kernel) // stride + 1) for side in (height, width))
         channels = out

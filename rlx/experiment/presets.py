@@ -143,6 +143,8 @@ DQN = Preset(
         },
         "rl_module": {
             "torso": paper("nature", "[DQN2015] Methods, model architecture"),
+            # Ours, for frames of about 42x42: finer strides than the paper's, which suit 84x84.
+            "conv_layers": [[16, 4, 2], [32, 4, 2], [32, 3, 2]],
             "hidden_sizes": [256, 256],
             "head_hidden_size": paper(512, "[DQN2015] Methods, model architecture"),
             "activation": paper("relu", "[DQN2015] Methods, model architecture"),

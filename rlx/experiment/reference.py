@@ -53,6 +53,7 @@ _UNITS = {
     "v_min": "return",
     "v_max": "return",
     "reward_clip": "reward",
+    "conv_layers": "channels, pixels, pixels",
     "hidden_sizes": "units",
     "head_hidden_size": "units",
     "num_learners": "processes",

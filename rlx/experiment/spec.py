@@ -27,6 +27,7 @@ Positive = Annotated[int, Field(ge=1), BeforeValidator(_integral)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+ConvLayer = Annotated[tuple[Positive, Positive, Positive], Field(strict=False)]
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -195,8 +196,12 @@ class Training(Section):
 class RlModule(Section):
     """The network."""
 
-    torso: Literal["nature", "mnih2013", "minatar", "mlp"] = Field(
-        description="nature (3 convolutions), mnih2013 (2 small ones), minatar (1), or mlp (none)."
+    torso: Literal["nature", "mnih2013", "minatar", "conv", "mlp"] = Field(
+        description="nature (3 convolutions), mnih2013 (2 small ones), minatar (1), conv (`conv_layers`), "
+        "or mlp (none)."
+    )
+    conv_layers: Annotated[tuple[ConvLayer, ...], Field(strict=False, min_length=1)] = Field(
+        description="Convolutions of a conv torso, without padding: [out channels, kernel, stride] of each."
     )
     hidden_sizes: Annotated[tuple[Positive, ...], Field(strict=False)] = Field(
         description="Widths of the hidden layers of an mlp torso."

@@ -14,6 +14,7 @@ from rlx.networks.heads import DuelingHead, QHead
 from rlx.networks.torsos import (
     ACTIVATIONS,
     BYTE_SCALE,
+    ConvTorso,
     MinAtarTorso,
     MLPTorso,
     Mnih2013Torso,
@@ -23,7 +24,7 @@ from rlx.networks.torsos import (
 
 __all__ = ["TORSOS", "QNetwork", "QNetworkConfig", "QOutput", "make_torso"]
 
-TORSOS = ("nature", "mnih2013", "minatar", "mlp")
+TORSOS = ("nature", "mnih2013", "minatar", "conv", "mlp")
 """Names that ``torso`` may have."""
 
 
@@ -42,6 +43,8 @@ class QNetworkConfig:
     num_actions: int
     frame_stack: int = 1
     """How many frames the network sees at once."""
+    conv_layers: tuple[tuple[int, int, int], ...] = ()
+    """(out_channels, kernel, stride) of each layer of the conv torso; the others have their own."""
     hidden_sizes: tuple[int, ...] = (256,)
     """Units of the layers of the mlp torso; convolutional torsos ignore it."""
     head_hidden_size: int = 512
@@ -64,10 +67,13 @@ class QNetworkConfig:
         # Specs come from YAML and checkpoints as lists; a tuple keeps the config hashable.
         object.__setattr__(self, "frame_shape", tuple(self.frame_shape))
         object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
+        object.__setattr__(self, "conv_layers", tuple(tuple(layer) for layer in self.conv_layers))
         if self.torso not in TORSOS:
             raise ValueError(f"torso: {self.torso!r} unknown; known: {', '.join(TORSOS)}")
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation: {self.activation!r} unknown; known: {', '.join(ACTIVATIONS)}")
+        if self.torso == "conv" and not self.conv_layers:
+            raise ValueError("conv_layers: empty, a conv torso needs at least one layer")
         for name in ("num_actions", "frame_stack"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)}, needs at least 1")
@@ -98,6 +104,8 @@ def make_torso(config: QNetworkConfig) -> Torso:
     shape, stack, activation = config.frame_shape, config.frame_stack, config.activation
     if config.torso == "mlp":
         return MLPTorso(shape, stack, config.hidden_sizes, activation, scale)
+    if config.torso == "conv":
+        return ConvTorso(shape, stack, config.conv_layers, activation, scale)
     conv = {"nature": NatureTorso, "mnih2013": Mnih2013Torso, "minatar": MinAtarTorso}[config.torso]
     return conv(shape, stack, activation, scale)
 
