@@ -18,6 +18,7 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 
 from rlx.errors import NonFiniteLossError
+from rlx.learners.allocator import keep_freed_memory
 from rlx.learners.optimizers import make_optimizer
 from rlx.learners.staging import Batch, Staging
 from rlx.learners.update_modes import make_update
@@ -60,6 +61,7 @@ class ReplayLearner(TorchLearner):
         """Build module, target and optimiser (RLlib hook)."""
         spec = self.config.rlx
         torch.set_num_threads(self.config.learner_torch_threads())
+        keep_freed_memory()
         super().build()
         settle_determinism(spec.debugging.deterministic)
         module = self.q_module
