@@ -24,7 +24,8 @@ from ray.rllib.utils.metrics import (
 )
 
 from rlx.actors.lanes import Lanes
-from rlx.actors.player import PlayedEpisodes, play_episodes, q_function
+from rlx.actors.player import PlayedEpisodes, play_episodes
+from rlx.actors.policy import make_policy
 from rlx.envs.vector import make_vector_env
 from rlx.networks.determinism import settle_determinism
 from rlx.replay.block import Block
@@ -107,6 +108,7 @@ class ReplayEnvRunner(SingleAgentEnvRunner):
         self._pending: list[tuple[Any, int]] = []
         self._lost_env_steps = 0
         self.lanes: Lanes | None = None
+        self.policy = make_policy(self.module, self._device, fresh_noise=True)
         if self.env is not None:
             self.lanes = self._make_lanes(self.env, self.config.runner_seed(self.worker_index or 0))
 
@@ -152,6 +154,7 @@ class ReplayEnvRunner(SingleAgentEnvRunner):
                 device=str(self._device),
             ),
             plugin_modules=dict(self.module.plugin_modules.items()),
+            recurrent=self.config.recurrent,
         )
 
     def _take_weights(self, weights: Any, version: int) -> float:
@@ -176,7 +179,7 @@ class ReplayEnvRunner(SingleAgentEnvRunner):
         self._first_env_step_at = self._first_env_step_at or time.time()
         started = time.perf_counter()
         block, episodes, epsilon_mean = self.lanes.collect(
-            q_function(self.module, self._device, fresh_noise=True),
+            self.policy,
             request.steps,
             request.env_steps,
             self.version,
@@ -272,12 +275,13 @@ class ReplayEnvRunner(SingleAgentEnvRunner):
     def get_lane_state(self) -> dict[str, Any]:
         """Return what continues a lane after a restart: RNGs, schedules, plugins, environments."""
         assert self.lanes is not None
-        return {"lanes": self.lanes.get_state(), "version": self.version}
+        return {"lanes": self.lanes.get_state(), "policy": self.policy.get_state(), "version": self.version}
 
     def set_lane_state(self, state: dict[str, Any]) -> bool:
         """Take `get_lane_state`'s result; return whether the episodes in progress go on."""
         assert self.lanes is not None
         self.version = state["version"]
+        self.policy.set_state(state["policy"])
         return self.lanes.set_state(state["lanes"])
 
     def assert_healthy(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,9 +11,17 @@ from rlx.actors.epsilon import EpsilonSource, select_actions
 from rlx.actors.frame_stack import FrameStack
 from rlx.envs.vector import EnvStep, VectorEnv
 from rlx.plugins import PluginContext, PluginSet, RunnerPlugin, StepView
-from rlx.replay.block import Block
+from rlx.replay.block import Block, SparseRows
+from rlx.replay.recurrent import (
+    NO_ACTION,
+    PREVIOUS_ACTION,
+    PREVIOUS_COLUMNS,
+    PREVIOUS_REWARD,
+    STORED_STATE,
+)
 
-QFunction = Callable[[np.ndarray], np.ndarray]
+if TYPE_CHECKING:
+    from rlx.actors.policy import Policy
 
 
 class Lanes:
@@ -29,6 +37,8 @@ class Lanes:
         stream_id: names this incarnation of the runner: a change of it is a seam.
         epsilon: gives the exploration rate of each lane.
         plugins, plugin_context, plugin_modules: see `rlx.plugins`.
+        recurrent: record what windows of a policy that remembers need: previous action and reward, and the
+            states of the rows that the plugins name.
     """
 
     def __init__(
@@ -42,6 +52,7 @@ class Lanes:
         plugins: PluginSet,
         plugin_context: PluginContext,
         plugin_modules: dict[str, Any],
+        recurrent: bool = False,
     ) -> None:
         self.env = env
         self.num_lanes = env.num_envs
@@ -51,6 +62,8 @@ class Lanes:
         self.epsilon = epsilon
         self.rng = np.random.default_rng(seed)
         self.stack = FrameStack(env.num_envs, env.frame_stack, env.frame_shape, env.frame_dtype)
+        self._plugin_set = plugins
+        self._recurrent = recurrent
         self._plugin_columns = plugins.columns(plugin_context)
         halves = ((p.name, p.runner(plugin_context, plugin_modules.get(p.name))) for p in plugins.plugins)
         self._plugins: dict[str, RunnerPlugin] = {name: half for name, half in halves if half is not None}
@@ -89,6 +102,9 @@ class Lanes:
         self._over = np.zeros(self.num_lanes, dtype=bool)
         self._returns = np.zeros(self.num_lanes, dtype=np.float64)
         self._lengths = np.zeros(self.num_lanes, dtype=np.int64)
+        self._episode_row = np.zeros(self.num_lanes, dtype=np.int64)
+        self._previous_action = np.full(self.num_lanes, NO_ACTION, dtype=np.int64)
+        self._previous_reward = np.zeros(self.num_lanes, dtype=np.float32)
         self._started = True
 
     def _columns(self, steps: int) -> dict[str, np.ndarray]:
@@ -106,15 +122,18 @@ class Lanes:
         }
         for name, spec in self._plugin_columns.items():
             columns[name] = np.empty((*shape, *spec.shape), spec.dtype)
+        if self._recurrent:
+            for name, (dtype, row_shape) in PREVIOUS_COLUMNS.items():
+                columns[name] = np.empty((*shape, *row_shape), dtype)
         return columns
 
     def collect(
-        self, q_function: QFunction, steps: int, env_steps: int, version: int
+        self, policy: Policy, steps: int, env_steps: int, version: int
     ) -> tuple[Block, list[tuple[float, int, float, int]], float]:
         """Act for `steps` rows in every lane.
 
         Args:
-            q_function: stacked observations `[N, S, *frame_shape]` -> Q values `[N, A]`.
+            policy: gives Q values of every row.
             steps: T.
             env_steps: the run's env steps so far, for schedules.
             version: learner updates behind the acting weights.
@@ -128,9 +147,15 @@ class Lanes:
         epsilons = self.epsilon(self.lane_ids, env_steps)
         episodes: list[tuple[float, int, float, int]] = []
         lanes = np.arange(self.num_lanes)
+        states = _States() if self._recurrent else None
+        episode_rows = self._episode_row.copy()
         for t in range(steps):
             observation = self.stack.observation
-            q = q_function(observation)
+            q = self._ask(policy)
+            if states is not None:
+                columns[PREVIOUS_ACTION][:, t] = self._previous_action
+                columns[PREVIOUS_REWARD][:, t] = self._previous_reward
+                states.keep(policy, t, self._plugin_set.state_rows(self._episode_row))
             actions, _ = select_actions(q, epsilons, self.rng)
             columns["frame"][:, t] = observation[:, -1]
             columns["first"][:, t] = self._first
@@ -146,18 +171,32 @@ class Lanes:
             if self._plugins:
                 self._record_plugins(columns, t, observation, actions, acted, step)
             self._count(acted, step, epsilons, episodes)
-            self._first = ~acted
-            self._over = step.over
-            self.stack.push(step.frames, self._first)
+            self._move_on(actions, acted, step)
         block = Block(
             columns=columns,
             lane_ids=self.lane_ids.copy(),
             stream_ids=self.stream_ids.copy(),
             version=version,
             start_rows=np.full(self.num_lanes, self._rows_sent, dtype=np.int64),
+            episode_rows=episode_rows,
+            sparse={} if states is None else states.columns(),
         )
         self._rows_sent += steps
         return block, episodes, float(epsilons.mean())
+
+    def _ask(self, policy: Policy) -> np.ndarray:
+        return policy.q_values(
+            self.stack.observation, self._first, self._previous_action, self._previous_reward
+        )
+
+    def _move_on(self, actions: np.ndarray, acted: np.ndarray, step: EnvStep) -> None:
+        """Take the step's frames as the next rows."""
+        self._first = ~acted
+        self._over = step.over
+        self._episode_row = np.where(self._first, 0, self._episode_row + 1)
+        self._previous_action = np.where(self._first, NO_ACTION, actions)
+        self._previous_reward = np.where(self._first, np.float32(0.0), step.rewards).astype(np.float32)
+        self.stack.push(step.frames, self._first)
 
     def _record_plugins(
         self,
@@ -206,12 +245,12 @@ class Lanes:
             self._lengths[lane] = 0
 
     def play(
-        self, q_function: QFunction, episodes: int, on_episode: Callable[[int], None] | None = None
+        self, policy: Policy, episodes: int, on_episode: Callable[[int], None] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Play whole episodes; lane i plays a number of them that is fixed beforehand.
 
         Args:
-            q_function: stacked observations `[N, S, *frame_shape]` -> Q values `[N, A]`.
+            policy: gives Q values of every row.
             episodes: how many.
             on_episode: told the number of counted episodes whenever one ends.
 
@@ -224,7 +263,7 @@ class Lanes:
         share[: episodes % self.num_lanes] += 1
         finished: list[list[tuple[float, int]]] = [[] for _ in range(self.num_lanes)]
         while any(len(done) < want for done, want in zip(finished, share, strict=True)):
-            actions, _ = select_actions(q_function(self.stack.observation), epsilons, self.rng)
+            actions, _ = select_actions(self._ask(policy), epsilons, self.rng)
             acted = ~self._over
             step = self.env.step(actions)
             ended: list[tuple[float, int, float, int]] = []
@@ -234,9 +273,7 @@ class Lanes:
                     finished[lane].append((episode_return, length))
                     if on_episode is not None:
                         on_episode(sum(map(len, finished)))
-            self._first = ~acted
-            self._over = step.over
-            self.stack.push(step.frames, self._first)
+            self._move_on(actions, acted, step)
         flat = [result for lane in finished for result in lane]
         return np.array([r for r, _ in flat]), np.array([n for _, n in flat], dtype=np.int64)
 
@@ -266,6 +303,9 @@ class Lanes:
                 "over": self._over.copy(),
                 "returns": self._returns.copy(),
                 "lengths": self._lengths.copy(),
+                "episode_row": self._episode_row.copy(),
+                "previous_action": self._previous_action.copy(),
+                "previous_reward": self._previous_reward.copy(),
             }
         return state
 
@@ -287,6 +327,36 @@ class Lanes:
         self._over = episode["over"].copy()
         self._returns = episode["returns"].copy()
         self._lengths = episode["lengths"].copy()
+        self._episode_row = episode["episode_row"].copy()
+        self._previous_action = episode["previous_action"].copy()
+        self._previous_reward = episode["previous_reward"].copy()
         self.stream_ids = state["stream_ids"].copy()
         self._started = True
         return True
+
+
+class _States:
+    """Recurrent states of some rows of a block, collected step by step."""
+
+    def __init__(self) -> None:
+        self._lanes: list[np.ndarray] = []
+        self._rows: list[np.ndarray] = []
+        self._values: list[np.ndarray] = []
+
+    def keep(self, policy: Policy, row: int, wanted: np.ndarray) -> None:
+        """Keep the states before row `row` of the lanes that are wanted, bool `[N]`."""
+        lanes = np.flatnonzero(wanted)
+        if lanes.size == 0:
+            return
+        state = policy.state()
+        assert state is not None
+        self._lanes.append(lanes)
+        self._rows.append(np.full(lanes.size, row, np.int64))
+        self._values.append(state[lanes])
+
+    def columns(self) -> dict[str, SparseRows]:
+        """Return the sparse column of the block; none if no row was kept."""
+        if not self._lanes:
+            return {}
+        lanes, rows, values = (np.concatenate(part) for part in (self._lanes, self._rows, self._values))
+        return {STORED_STATE: SparseRows(lanes, rows, values)}

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from rlx.actors.lanes import Lanes
+from rlx.actors.policy import make_policy
 from rlx.envs.spec import EnvSpec
 from rlx.envs.vector import make_vector_env
 
@@ -35,30 +36,8 @@ class PlayedEpisodes:
         return self.env_steps()
 
 
-def q_function(
-    module: Any, device: torch.device | str, *, fresh_noise: bool
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Return stacked observations `[N, S, *frame]` -> float32 Q values `[N, A]` of a `QModule`.
-
-    Args:
-        module: the network.
-        device: where it lies.
-        fresh_noise: draw noise for noisy layers before every pass, as acting in training does.
-    """
-    noisy = fresh_noise and module.network_config.noisy
-
-    def q_values(observation: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            if noisy:
-                module.q_network.sample_noise()
-            obs = torch.from_numpy(observation).to(device, non_blocking=True)
-            return module.q_values(obs).cpu().numpy()
-
-    return q_values
-
-
 def load_policy(checkpoint: Path, *, torch_threads: int = 1) -> Any:
-    """Load the acting network of a checkpoint: a `QModule` on the CPU, not to be trained.
+    """Load the acting network of a checkpoint: a `QModule` (or a class of it) on the CPU, not to be trained.
 
     Args:
         checkpoint: a complete checkpoint directory.
@@ -99,7 +78,7 @@ def play_episodes(
     module.q_network.use_noise(False)
     try:
         player = Lanes.player(env, seed=seed, epsilon=epsilon)
-        returns, lengths = player.play(q_function(module, device, fresh_noise=False), episodes, on_episode)
+        returns, lengths = player.play(make_policy(module, device, fresh_noise=False), episodes, on_episode)
     finally:
         module.q_network.use_noise(True)
         env.close()

@@ -9,6 +9,7 @@ from typing import Any
 REGISTRY: dict[str, tuple[str, str]] = {
     "dqn": ("rlx.algorithms.dqn", "DQNConfig"),
     "rainbow": ("rlx.algorithms.rainbow", "RainbowConfig"),
+    "r2d2": ("rlx.algorithms.r2d2", "R2D2Config"),
     "apex_dqn": ("rlx.algorithms.apex_dqn", "ApexDQNConfig"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import Any, Self
 
@@ -22,8 +23,9 @@ from rlx.experiment.spec import ExperimentSpec
 from rlx.learners.q_learner import QLearner
 from rlx.networks.q_network import QNetworkConfig
 from rlx.networks.rl_module import QModule
-from rlx.plugins import PluginContext, PluginSet, make_plugins
+from rlx.plugins import PluginContext, PluginSet, Sequences, make_plugins
 from rlx.replay.config import ShardConfig
+from rlx.replay.recurrent import PREVIOUS_COLUMNS, STORED_STATE
 from rlx.replay.windows import WindowSpec
 
 
@@ -32,6 +34,14 @@ def device_of(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
+
+
+def _named(name: str | None) -> Any:
+    """Return the class that `package.module:Class` names; None for None."""
+    if name is None:
+        return None
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 class ReplayConfig(AlgorithmConfig):
@@ -75,7 +85,7 @@ class ReplayConfig(AlgorithmConfig):
             num_gpus_per_learner=learners.num_gpus_per_learner if learners.num_learners else local_gpus,
             local_gpu_idx=device_of(learners.device).index or 0,
             max_requests_in_flight_per_learner=2,
-            learner_class=QLearner,
+            learner_class=self.get_default_learner_class(),
         )
         self.training(
             lr=spec.training.lr,
@@ -168,9 +178,40 @@ class ReplayConfig(AlgorithmConfig):
             device=device,
         )
 
+    @property
+    def recurrent(self) -> bool:
+        """Whether the network remembers."""
+        return self.network_config().lstm_size > 0
+
     def window_spec(self) -> WindowSpec:
-        """Return which rows a learner gets for each sample: n + 1, starting at every step."""
-        return WindowSpec(length=1 + self.rlx.training.n_step, period=1, prefix=0)
+        """Return which rows a learner gets for each sample.
+
+        N + 1 from every step, or a plugin's sequences.
+        """
+        n_step = self.rlx.training.n_step
+        sequences: Sequences | None = self.plugin_set().only("sequences", n_step)
+        if sequences is None:
+            return WindowSpec(length=1 + n_step, period=1, prefix=0)
+        return WindowSpec(sequences.length, sequences.period, sequences.prefix)
+
+    def extra_columns(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Return dtype and shape of the columns beyond the engine's own.
+
+        Plugins', and those of recurrence.
+        """
+        columns = self.plugin_set().columns(self.plugin_context())
+        extra = {name: (column.dtype, column.shape) for name, column in columns.items()}
+        return {**extra, **PREVIOUS_COLUMNS} if self.recurrent else extra
+
+    def sparse_columns(self) -> dict[str, Any]:
+        """Return what shards keep of recurrent states: fields of `ShardConfig`."""
+        sequences: Sequences | None = self.plugin_set().only("sequences", self.rlx.training.n_step)
+        if sequences is None or not sequences.state_offsets:
+            return {}
+        return {
+            "sparse_columns": {STORED_STATE: ("float32", (2, self.network_config().lstm_size))},
+            "sparse_offsets": sequences.state_offsets,
+        }
 
     def shard_config(self, shard_index: int) -> ShardConfig:
         """Return the settings of one replay shard."""
@@ -178,7 +219,6 @@ class ReplayConfig(AlgorithmConfig):
         shards = max(1, spec.replay.num_shards)
         runners = max(1, spec.env_runners.num_env_runners)
         served = len(range(shard_index, runners, shards))
-        columns = self.plugin_set().columns(self.plugin_context())
         return ShardConfig(
             capacity_env_steps=spec.replay.capacity // shards,
             num_lanes=served * spec.env_runners.num_envs_per_env_runner,
@@ -197,7 +237,10 @@ class ReplayConfig(AlgorithmConfig):
                 1, min(spec.training.batch_size, spec.training.learning_starts_env_steps) // shards
             ),
             seed=self.shard_seed(shard_index),
-            extra_columns={name: (column.dtype, column.shape) for name, column in columns.items()},
+            extra_columns=self.extra_columns(),
+            compression=spec.replay.compression,
+            **self.sparse_columns(),
+            **self.plugin_set().merged("replay"),
         )
 
     def network_config(self) -> QNetworkConfig:
@@ -219,6 +262,7 @@ class ReplayConfig(AlgorithmConfig):
             v_max=training.v_max,
             noisy=training.noisy,
             noisy_sigma0=training.noisy_sigma0,
+            **self.plugin_set().merged("network"),
         )
 
     # RLlib hooks.
@@ -226,7 +270,7 @@ class ReplayConfig(AlgorithmConfig):
     def get_default_rl_module_spec(self) -> RLModuleSpec:
         """Return the module's class and settings (RLlib hook)."""
         return RLModuleSpec(
-            module_class=QModule,
+            module_class=_named(self.plugin_set().only("module_class")) or QModule,
             model_config={
                 "network": self.network_config(),
                 "double": self.rlx.training.double,
@@ -238,8 +282,8 @@ class ReplayConfig(AlgorithmConfig):
         )
 
     def get_default_learner_class(self) -> type[QLearner]:
-        """Return the learner's class (RLlib hook)."""
-        return QLearner
+        """Return the learner's class: a plugin's, or the algorithm's (RLlib hook)."""
+        return _named(self.plugin_set().only("learner_class")) or QLearner
 
     def build_env_to_module_connector(self, env: Any = None, spaces: Any = None, device: Any = None) -> Any:
         """Build a pipeline that does nothing: runners stack frames themselves (RLlib hook)."""

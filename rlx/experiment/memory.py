@@ -27,6 +27,10 @@ _ROW_BYTES = 4 * 4 + 4 + 21
 _RLLIB_PROCESS_BYTES = 450_000_000
 _SHARD_PROCESS_BYTES = 300_000_000
 _ENVIRONMENT_BYTES = 2_000_000
+# Frames of Atari games that replay compresses are at least so many times smaller; most are far more.
+_LZ4_RATIO = 4
+# Previous action and reward, and the place of a state.
+_RECURRENT_ROW_BYTES = 12
 # Ray's own daemons: GCS, raylet, agents.
 _RAY_BYTES = 500_000_000
 
@@ -57,6 +61,25 @@ class EnvShape:
 
 
 @dataclass(frozen=True)
+class SequenceShape:
+    """What memory depends on, of an algorithm that learns sequences with a recurrent network.
+
+    Attributes:
+        length: rows of a window.
+        period: rows between the starts of two windows.
+        states: recurrent states kept for each window.
+        lstm_size: units of the LSTM, 0 for none.
+        lstm_input_size: units of the layer in front of it, 0 for none.
+    """
+
+    length: int
+    period: int
+    states: int
+    lstm_size: int
+    lstm_input_size: int
+
+
+@dataclass(frozen=True)
 class MemoryEstimate:
     """Bytes by part.
 
@@ -77,33 +100,39 @@ class MemoryEstimate:
         return "\n".join(f"{name:<13} {format_bytes(count):>9}" for name, count in rows)
 
 
-def estimate(spec: ExperimentSpec, shape: EnvShape) -> MemoryEstimate:
+def estimate(spec: ExperimentSpec, shape: EnvShape, sequences: SequenceShape | None = None) -> MemoryEstimate:
     """Estimate the memory of one run, over all its processes.
 
     Args:
         spec: a resolved spec.
         shape: of its environment.
+        sequences: of its windows, where a plugin makes it learn from sequences.
     """
     return MemoryEstimate(
         {
-            "replay": replay_bytes(spec, shape),
-            "object store": object_store_bytes(spec, shape),
-            "learners": max(1, spec.learners.num_learners) * learner_bytes(spec, shape),
-            "runners": _runners_bytes(spec, shape),
+            "replay": replay_bytes(spec, shape, sequences),
+            "object store": object_store_bytes(spec, shape, sequences),
+            "learners": max(1, spec.learners.num_learners) * learner_bytes(spec, shape, sequences),
+            "runners": _runners_bytes(spec, shape, sequences),
             "processes": _processes_bytes(spec),
         }
     )
 
 
-def replay_bytes(spec: ExperimentSpec, shape: EnvShape) -> int:
-    """Return the bytes of all shards: rows, and the sum tree over them."""
+def replay_bytes(spec: ExperimentSpec, shape: EnvShape, sequences: SequenceShape | None = None) -> int:
+    """Return the bytes of all shards: rows, the sum tree over them, and recurrent states."""
     rows = spec.replay.capacity
     shards = max(1, spec.replay.num_shards)
     leaves = 1 << math.ceil(math.log2(max(2, rows / shards)))
-    return rows * (shape.frame_bytes + _ROW_BYTES) + shards * 2 * leaves * 8
+    frame = shape.frame_bytes // (_LZ4_RATIO if spec.replay.compression == "lz4" else 1)
+    states = 0
+    if sequences is not None:
+        rows_with_state = rows * min(sequences.period, sequences.states) // sequences.period
+        states = rows_with_state * _state_bytes(sequences) + rows * _RECURRENT_ROW_BYTES
+    return rows * (frame + _ROW_BYTES) + shards * 2 * leaves * 8 + states
 
 
-def object_store_bytes(spec: ExperimentSpec, shape: EnvShape) -> int:
+def object_store_bytes(spec: ExperimentSpec, shape: EnvShape, sequences: SequenceShape | None = None) -> int:
     """Return the bytes of blocks, batches and weights between processes; or Ray's size if it is given."""
     if spec.resources.object_store_memory_bytes is not None:
         return spec.resources.object_store_memory_bytes
@@ -115,22 +144,32 @@ def object_store_bytes(spec: ExperimentSpec, shape: EnvShape) -> int:
     blocks = (
         runners.num_env_runners * runners.max_requests_in_flight * rows * (shape.frame_bytes + _ROW_BYTES)
     )
-    batches = (spec.learners.prefetch_batches + learners) * _batch_bytes(spec, shape)
-    return blocks + batches + 2 * 4 * num_parameters(spec, shape)
+    batches = (spec.learners.prefetch_batches + learners) * _batch_bytes(spec, shape, sequences)
+    return blocks + batches + 2 * 4 * num_parameters(spec, shape, sequences)
 
 
-def learner_bytes(spec: ExperimentSpec, shape: EnvShape) -> int:
+def learner_bytes(spec: ExperimentSpec, shape: EnvShape, sequences: SequenceShape | None = None) -> int:
     """Return the bytes of one learner: parameters with all their copies, and activations of one batch."""
     batch = spec.training.batch_size // max(1, spec.learners.num_learners)
     inputs = shape.frame_stack * math.prod(shape.frame_shape)
     # Three passes (online at both ends, target at the far one); one is kept for its gradient, twice over.
-    numbers = batch * 4 * (inputs + _activations(spec, shape))
-    return _COPIES_OF_PARAMETERS * 4 * num_parameters(spec, shape) + 4 * numbers + _batch_bytes(spec, shape)
+    observations = batch * (sequences.length if sequences else 1)
+    numbers = observations * 4 * (inputs + _activations(spec, shape, sequences))
+    parameters = _COPIES_OF_PARAMETERS * 4 * num_parameters(spec, shape, sequences)
+    return parameters + 4 * numbers + _batch_bytes(spec, shape, sequences)
 
 
-def num_parameters(spec: ExperimentSpec, shape: EnvShape) -> int:
+def num_parameters(spec: ExperimentSpec, shape: EnvShape, sequences: SequenceShape | None = None) -> int:
     """Count the weights and biases of the network."""
     torso, features = _torso(spec, shape)[:2]
+    if sequences is not None and sequences.lstm_size:
+        units = sequences.lstm_size
+        if sequences.lstm_input_size:
+            torso += (features + 1) * sequences.lstm_input_size
+            features = sequences.lstm_input_size
+        # Four gates, each with two biases; the previous action and reward join the features.
+        torso += 4 * units * (features + shape.num_actions + 1 + units + 2)
+        features = units
     outputs = spec.training.num_atoms if spec.training.distributional else 1
     streams = [shape.num_actions * outputs] + ([outputs] if spec.training.dueling else [])
     head = 0
@@ -198,16 +237,22 @@ def _fitting(spec: ExperimentSpec, needed: MemoryEstimate, limit: int) -> str:
     return f"a replay.capacity of {capacity // unit * unit} would fit"
 
 
-def _batch_bytes(spec: ExperimentSpec, shape: EnvShape) -> int:
-    window = shape.frame_stack + spec.training.n_step
-    return spec.training.batch_size * window * (shape.frame_bytes + _ROW_BYTES)
+def _state_bytes(sequences: SequenceShape) -> int:
+    return 2 * 4 * sequences.lstm_size
 
 
-def _runners_bytes(spec: ExperimentSpec, shape: EnvShape) -> int:
+def _batch_bytes(spec: ExperimentSpec, shape: EnvShape, sequences: SequenceShape | None) -> int:
+    rows = sequences.length if sequences else 1 + spec.training.n_step
+    states = sequences.states * _state_bytes(sequences) if sequences else 0
+    window = (shape.frame_stack - 1 + rows) * (shape.frame_bytes + _ROW_BYTES)
+    return spec.training.batch_size * (window + states)
+
+
+def _runners_bytes(spec: ExperimentSpec, shape: EnvShape, sequences: SequenceShape | None) -> int:
     runners = max(1, spec.env_runners.num_env_runners)
     lanes = spec.env_runners.num_envs_per_env_runner
     block = lanes * (spec.env_runners.rollout_length_env_steps + 1) * (shape.frame_bytes + _ROW_BYTES)
-    training = runners * (lanes * _ENVIRONMENT_BYTES + block + 4 * num_parameters(spec, shape))
+    training = runners * (lanes * _ENVIRONMENT_BYTES + block + 4 * num_parameters(spec, shape, sequences))
     return training + spec.evaluation.num_envs * _ENVIRONMENT_BYTES
 
 
@@ -216,11 +261,13 @@ def _processes_bytes(spec: ExperimentSpec) -> int:
     return full * _RLLIB_PROCESS_BYTES + spec.replay.num_shards * _SHARD_PROCESS_BYTES + _RAY_BYTES
 
 
-def _activations(spec: ExperimentSpec, shape: EnvShape) -> int:
+def _activations(spec: ExperimentSpec, shape: EnvShape, sequences: SequenceShape | None) -> int:
     """Count the activations of one observation."""
     _, _, torso = _torso(spec, shape)
     outputs = spec.training.num_atoms if spec.training.distributional else 1
-    return torso + 2 * spec.rl_module.head_hidden_size + (shape.num_actions + 1) * outputs
+    # Gates, cell and output of the LSTM.
+    core = sequences.lstm_input_size + 6 * sequences.lstm_size if sequences else 0
+    return torso + core + 2 * spec.rl_module.head_hidden_size + (shape.num_actions + 1) * outputs
 
 
 def _torso(spec: ExperimentSpec, shape: EnvShape) -> tuple[int, int, int]:

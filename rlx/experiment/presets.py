@@ -96,6 +96,7 @@ DQN = Preset(
         "replay": {
             "capacity": paper(1_000_000, "[DQN2015] Extended Data Table 1"),
             "num_shards": 0,
+            "compression": "none",
             "prioritized": paper(False, "[DQN2015] algorithm 1"),
             # Proportional prioritisation, for `prioritized: true`. [PER] table 3.
             "priority_exponent": 0.6,
@@ -254,6 +255,52 @@ APEX_DQN = Preset(
     },
 )
 
+R2D2 = Preset(
+    "r2d2",
+    "R2D2 (Kapturowski et al. 2019): Ape-X with a recurrent network, stored state and burn-in",
+    APEX_DQN,
+    {
+        "env_runners": {
+            "num_env_runners": paper(256, "[R2D2] section 2.3"),
+            # 400 env steps, not frames as in Ape-X.
+            "weights_pull_period_env_steps": paper(400, "[R2D2] section 2.3"),
+        },
+        "replay": {
+            # Env steps; 1e5 overlapping sequences.
+            "capacity": paper(4_000_000, "[R2D2] table of hyper-parameters"),
+            "compression": "lz4",
+            "priority_exponent": paper(0.9, "[R2D2] table of hyper-parameters"),
+            "importance_exponent": paper(0.6, "[R2D2] table of hyper-parameters"),
+            "importance_exponent_final": paper(0.6, "[R2D2] table of hyper-parameters (constant)"),
+            # Each env step is replayed 0.8 times in sequences of 80 learned steps.
+            "samples_per_env_step": paper(0.8 / 80, "[R2D2] section 2.3 (replay ratio 0.8)"),
+        },
+        "training": {
+            "lr": paper(1e-4, "[R2D2] table of hyper-parameters"),
+            "gamma": paper(0.997, "[R2D2] section 2.3"),
+            "n_step": paper(5, "[R2D2] section 2.3"),
+            "batch_size": paper(64, "[R2D2] section 2.3 (sequences)"),
+            "target_update_period_updates": paper(2_500, "[R2D2] table of hyper-parameters"),
+            "optimizer": paper("adam", "[R2D2] table of hyper-parameters"),
+            "adam_epsilon": paper(1e-3, "[R2D2] table of hyper-parameters"),
+            "grad_clip_norm": paper(40.0, "[SEED] (Ape-X's; [R2D2] lets missing values follow Ape-X)"),
+            "reward_clip": paper(None, "[R2D2] section 2.3 (rescaling instead)"),
+        },
+        "plugins": {
+            "burn_in": {
+                "state": paper("stored", "[R2D2] section 3 (stored state and burn-in)"),
+                "burn_in": paper(40, "[R2D2] section 2.3 (l = 40)"),
+                "unroll": paper(80, "[R2D2] section 2.3 (m = 80)"),
+                "period": paper(40, "[R2D2] section 2.3 (neighbours overlap by 40)"),
+                "rescale": paper(True, "[R2D2] section 2.3"),
+                "priority_eta": paper(0.9, "[R2D2] section 2.3"),
+                "lstm_size": paper(512, "[R2D2] appendix (LSTM of 512 units)"),
+                "lstm_input_size": paper(512, "[SEED] (a layer of 512 units before the LSTM)"),
+            }
+        },
+    },
+)
+
 RLLIB_DQN = Preset(
     "rllib/DQN",
     "RLlib's own DQN, for comparison: the sections mean the same where RLlib has the setting",
@@ -264,7 +311,7 @@ RLLIB_DQN = Preset(
     },
 )
 
-PRESETS: Mapping[str, Preset] = {p.name: p for p in (DQN, RAINBOW, APEX_DQN, RLLIB_DQN)}
+PRESETS: Mapping[str, Preset] = {p.name: p for p in (DQN, RAINBOW, APEX_DQN, R2D2, RLLIB_DQN)}
 
 
 def lineage(algorithm: str) -> tuple[Preset, ...]:

@@ -219,7 +219,7 @@ def _put(data: dict[str, Any], path: Path, value: Any) -> None:
 def _get(spec: BaseModel, path: Path) -> Any:
     value: Any = spec
     for key in path:
-        value = getattr(value, key)
+        value = value.get(key) if isinstance(value, Mapping) else getattr(value, key)
     return value
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-ALGORITHMS = ("dqn", "rainbow", "apex_dqn", "rllib/DQN")
+ALGORITHMS = ("dqn", "rainbow", "apex_dqn", "r2d2", "rllib/DQN")
 
 
 def _integral(value: Any) -> Any:
@@ -143,6 +143,9 @@ class Replay(Section):
     )
     priority_epsilon: Annotated[float, Field(ge=0)] = Field(
         description="Added to every absolute TD error, so that no item has priority zero."
+    )
+    compression: Literal["none", "lz4"] = Field(
+        description="How frames are kept: as they are, or compressed in chunks of rows."
     )
     samples_per_env_step: PositiveFloat | None = Field(
         description="Replay ratio: samples learned from per env step inserted; null lets both sides run free."
@@ -321,7 +324,7 @@ class ExperimentSpec(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
         description="Name of the experiment; run directories start with it."
     )
-    algorithm: Literal["dqn", "rainbow", "apex_dqn", "rllib/DQN"] = Field(
+    algorithm: Literal["dqn", "rainbow", "apex_dqn", "r2d2", "rllib/DQN"] = Field(
         description="Preset that fills every value that is not given."
     )
     env: Text | Annotated[tuple[Text, ...], Field(strict=False, min_length=1)] = Field(

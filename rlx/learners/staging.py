@@ -14,15 +14,22 @@ Batch = dict[str, torch.Tensor]
 # Windows that came through the object store are read-only; the learner never writes to them.
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
 
+#: In front of a sparse column's name: where its values are known.
+SPARSE_KNOWN = "known/"
+
 #: Window fields that learning needs on the device, besides the columns.
 _FIELDS = ("frames", "in_episode", "probabilities")
 
 
 def window_arrays(windows: Windows) -> dict[str, np.ndarray]:
-    """Return the arrays that go to the device: `frames`, `in_episode`, `probabilities` and columns."""
+    """Return the arrays that go to the device.
+
+    `frames`, `in_episode`, `probabilities`, columns, sparse columns.
+    """
     arrays = {name: getattr(windows, name) for name in _FIELDS}
     arrays["probabilities"] = arrays["probabilities"].astype(np.float32)
-    return {**windows.columns, **arrays}
+    known = {SPARSE_KNOWN + name: flags for name, flags in windows.sparse_known.items()}
+    return {**windows.columns, **windows.sparse, **known, **arrays}
 
 
 class Staging:

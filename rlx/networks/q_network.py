@@ -22,7 +22,7 @@ from rlx.networks.torsos import (
     Torso,
 )
 
-__all__ = ["TORSOS", "QNetwork", "QNetworkConfig", "QOutput", "make_torso"]
+__all__ = ["TORSOS", "QNetwork", "QNetworkConfig", "QOutput", "make_head", "make_torso"]
 
 TORSOS = ("nature", "mnih2013", "minatar", "conv", "mlp")
 """Names that ``torso`` may have."""
@@ -56,6 +56,10 @@ class QNetworkConfig:
     v_min: float = -10.0
     v_max: float = 10.0
     """Support of the value distribution.  Source: [C51] section 5."""
+    lstm_size: int = 0
+    """Units of an LSTM between torso and head; 0 for none. See `rlx.networks.recurrent`."""
+    lstm_input_size: int = 512
+    """Units of the fully connected layer between torso and LSTM; 0 for none."""
     noisy: bool = False
     """Make the linear layers of the head noisy."""
     noisy_sigma0: float = 0.5
@@ -77,8 +81,9 @@ class QNetworkConfig:
         for name in ("num_actions", "frame_stack"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)}, needs at least 1")
-        if self.head_hidden_size < 0:
-            raise ValueError(f"head_hidden_size: {self.head_hidden_size} is negative")
+        for name in ("head_hidden_size", "lstm_size", "lstm_input_size"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: {getattr(self, name)} is negative")
         if self.distributional:
             support(self.v_min, self.v_max, self.num_atoms)
 
@@ -110,6 +115,18 @@ def make_torso(config: QNetworkConfig) -> Torso:
     return conv(shape, stack, activation, scale)
 
 
+def make_head(config: QNetworkConfig, in_features: int) -> nn.Module:
+    """Build the head that a config asks for, over `in_features` features."""
+    return (DuelingHead if config.dueling else QHead)(
+        in_features,
+        config.num_actions,
+        num_outputs=config.num_atoms if config.distributional else 1,
+        hidden_size=config.head_hidden_size,
+        activation=config.activation,
+        noisy_sigma0=config.noisy_sigma0 if config.noisy else None,
+    )
+
+
 class QNetwork(nn.Module):
     """Map stacked frames to action values, and to their distributions.
 
@@ -131,14 +148,7 @@ class QNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.torso = make_torso(config)
-        self.head = (DuelingHead if config.dueling else QHead)(
-            self.torso.out_features,
-            config.num_actions,
-            num_outputs=config.num_atoms if config.distributional else 1,
-            hidden_size=config.head_hidden_size,
-            activation=config.activation,
-            noisy_sigma0=config.noisy_sigma0 if config.noisy else None,
-        )
+        self.head = make_head(config, self.torso.out_features)
         # Follows from the config, so it is not in the state dict.
         atoms = (
             support(config.v_min, config.v_max, config.num_atoms) if config.distributional else torch.empty(0)

@@ -19,7 +19,8 @@ OBS = Columns.OBS
 BOOTSTRAP_OBS = "bootstrap_obs"
 
 
-def _autocast(device: torch.device, precision: str) -> torch.autocast:
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Return the context in which a forward pass runs."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
@@ -38,11 +39,15 @@ class QModule(TorchRLModule, InferenceOnlyAPI, TargetNetworkAPI):
         self.double: bool = settings["double"]
         self.precision: str = settings["precision"]
         self.acting_precision: str = settings["acting_precision"]
-        self.q_network = QNetwork(self.network_config)
+        self.q_network = self.make_q_network()
         plugins: PluginSet = settings["plugins"]
         context: PluginContext = settings["context"]
         made = {plugin.name: plugin.module(context) for plugin in plugins.plugins}
         self.plugin_modules = nn.ModuleDict({name: m for name, m in made.items() if m is not None})
+
+    def make_q_network(self) -> nn.Module:
+        """Build the network that the config describes."""
+        return QNetwork(self.network_config)
 
     def make_target_networks(self) -> None:
         """Copy the online network into a frozen target."""
@@ -58,7 +63,7 @@ class QModule(TorchRLModule, InferenceOnlyAPI, TargetNetworkAPI):
 
     def q_values(self, obs: torch.Tensor) -> torch.Tensor:
         """Return float32 Q values `[N, A]` of stacked observations `[N, S, *frame_shape]`."""
-        with _autocast(obs.device, self.acting_precision):
+        with autocast(obs.device, self.acting_precision):
             output: QOutput = self.q_network(obs)
         return output.q.float()
 
@@ -75,7 +80,7 @@ class QModule(TorchRLModule, InferenceOnlyAPI, TargetNetworkAPI):
             bootstrap row), `plugins` (name -> what the plugin module's `forward_train` returned).
         """
         obs, bootstrap_obs = batch[OBS], batch[BOOTSTRAP_OBS]
-        with _autocast(obs.device, self.precision):
+        with autocast(obs.device, self.precision):
             if self.network_config.noisy:
                 self.q_network.sample_noise()
             online = self.q_network(obs)

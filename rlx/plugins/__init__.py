@@ -8,6 +8,7 @@ from rlx.plugins.base import (
     PluginSet,
     PluginSettings,
     RunnerPlugin,
+    Sequences,
     StepView,
 )
 from rlx.plugins.registry import PluginError, known_plugins, make_plugin, make_plugins, register
@@ -21,6 +22,7 @@ __all__ = [
     "PluginSet",
     "PluginSettings",
     "RunnerPlugin",
+    "Sequences",
     "StepView",
     "known_plugins",
     "make_plugin",

@@ -90,6 +90,24 @@ class StepView:
     first: np.ndarray
 
 
+@dataclass(frozen=True)
+class Sequences:
+    """Which rows an algorithm learns from, where that is not a step and the n rows behind it.
+
+    Attributes:
+        length: rows of a window, its prefix included.
+        period: windows' first learned rows lie this many rows apart, from an episode's first row on.
+        prefix: rows in front of the first learned one (burn-in).
+        state_offsets: rows, counted from the first learned one, whose recurrent state the window brings;
+            empty if the network starts from zero.
+    """
+
+    length: int
+    period: int
+    prefix: int = 0
+    state_offsets: tuple[int, ...] = ()
+
+
 class RunnerPlugin:
     """A plugin's half in an environment runner. Override what applies."""
 
@@ -136,11 +154,17 @@ class Plugin:
     """A named addition to an algorithm.
 
     Subclasses set `name`, `Settings` and, where they record something, `columns`; they override the
-    factories of the halves that they need.
+    factories of the halves that they need. A plugin that learns from sequences answers `sequences` and the
+    hooks behind it, and names its own module and learner; at most one plugin of an experiment may do each of
+    that.
     """
 
     name: ClassVar[str] = ""
     Settings: ClassVar[type[PluginSettings]] = PluginSettings
+    module_class: ClassVar[str | None] = None
+    """`package.module:Class` of the RLModule, a `QModule`; None leaves the algorithm's."""
+    learner_class: ClassVar[str | None] = None
+    """`package.module:Class` of the learner, a `ReplayLearner`; None leaves the algorithm's."""
 
     def __init__(self, settings: PluginSettings) -> None:
         self.settings = settings
@@ -157,6 +181,38 @@ class Plugin:
         """
         return None
 
+    def sequences(self, n_step: int) -> Sequences | None:
+        """Say which windows are learned from; None leaves single steps."""
+        return None
+
+    def network(self) -> dict[str, Any]:
+        """Return fields of the network's config (`QNetworkConfig`) that this plugin decides."""
+        return {}
+
+    def replay(self) -> dict[str, Any]:
+        """Return settings of the shards (`ShardConfig`) that this plugin decides."""
+        return {}
+
+    def state_rows(self, episode_row: np.ndarray) -> np.ndarray:
+        """Tell of which rows the recurrent state is to be kept.
+
+        Takes int64 `[N]`, the numbers of rows in their episodes; gives bool `[N]`.
+
+        The state of an episode's first row is zero and need not be.
+        """
+        return np.zeros(episode_row.shape, bool)
+
+    def conflicts(self, settings: Mapping[str, Any]) -> list[str]:
+        """Name what this plugin cannot be combined with.
+
+        Args:
+            settings: the experiment, section -> setting -> value.
+
+        Returns:
+            Sentences for the user, each with what to do; none if all is well.
+        """
+        return []
+
     def runner(self, context: PluginContext, module: nn.Module | None) -> RunnerPlugin | None:
         """Make the runner half; `module` is this plugin's part of the acting network."""
         return None
@@ -171,6 +227,45 @@ class PluginSet:
     """The plugins of one experiment, in the order of the YAML."""
 
     plugins: tuple[Plugin, ...] = field(default=())
+
+    def only(self, hook: str, *arguments: Any) -> Any:
+        """Return what the one plugin that answers a hook (or has a class attribute) says; None if none does.
+
+        Raises:
+            ValueError: two plugins answer.
+        """
+        answers = {}
+        for plugin in self.plugins:
+            value = getattr(plugin, hook)
+            answer = value(*arguments) if callable(value) else value
+            if answer is not None:
+                answers[plugin.name] = answer
+        if len(answers) > 1:
+            raise ValueError(f"plugins {' and '.join(answers)} both decide {hook}: use one of them")
+        return next(iter(answers.values()), None)
+
+    def merged(self, hook: str) -> dict[str, Any]:
+        """Merge the mappings that plugins return from a hook (`network`, `replay`).
+
+        Raises:
+            ValueError: two plugins decide the same entry.
+        """
+        found: dict[str, Any] = {}
+        for plugin in self.plugins:
+            mapping = getattr(plugin, hook)()
+            if twice := found.keys() & mapping.keys():
+                raise ValueError(
+                    f"plugin {plugin.name}: another plugin decides {', '.join(sorted(twice))} too"
+                )
+            found.update(mapping)
+        return found
+
+    def state_rows(self, episode_row: np.ndarray) -> np.ndarray:
+        """Tell of which rows any plugin wants the recurrent state: `[N]` -> bool `[N]`."""
+        wanted = np.zeros(episode_row.shape, bool)
+        for plugin in self.plugins:
+            wanted |= plugin.state_rows(episode_row)
+        return wanted
 
     def columns(self, context: PluginContext) -> dict[str, ColumnSpec]:
         """Return every plugin's columns under `<plugin>/<column>`."""

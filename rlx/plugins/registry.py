@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 from rlx.plugins.base import Plugin, PluginSet
 
 ENTRY_POINT_GROUP = "rlx.plugins"
+
+#: Plugins of this package: name -> module and class. Loaded by name, so that importing the registry is cheap.
+_BUILT_IN = {"burn_in": ("rlx.plugins.burn_in", "BurnIn")}
 
 _PLUGINS: dict[str, type[Plugin]] = {}
 
@@ -35,6 +39,9 @@ def register(plugin: type[Plugin]) -> type[Plugin]:
 
 def known_plugins() -> dict[str, type[Plugin]]:
     """Return all registered plugins by name, those of installed packages included."""
+    for name, (module, attribute) in _BUILT_IN.items():
+        if name not in _PLUGINS:
+            register(getattr(importlib.import_module(module), attribute))
     for point in entry_points(group=ENTRY_POINT_GROUP):
         if point.name not in _PLUGINS:
             register(point.load())

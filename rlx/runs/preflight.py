@@ -7,11 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlx.experiment.check import cpus_needed, learner_threads, machine_problems
-from rlx.experiment.memory import EnvShape, MemoryEstimate, estimate, machine_memory_bytes, memory_problems
+from rlx.experiment.memory import (
+    EnvShape,
+    MemoryEstimate,
+    SequenceShape,
+    estimate,
+    machine_memory_bytes,
+    memory_problems,
+)
 from rlx.experiment.problems import ExperimentError, Problem
 from rlx.experiment.resolve import Experiment, RunSpec
 from rlx.experiment.spec import ExperimentSpec
-from rlx.plugins import make_plugin
+from rlx.plugins import PluginSet, make_plugin, make_plugins
 from rlx.runs.provenance import cpu_cores
 
 
@@ -79,7 +86,7 @@ def _check(run: RunSpec) -> Preflight:
         run=run,
         protocol=dataclasses.asdict(env),
         shape=shape,
-        memory=estimate(spec, shape),
+        memory=estimate(spec, shape, _sequence_shape(spec)),
         cpus_needed=cpus_needed(spec),
         cpus_available=spec.resources.num_cpus or cpus,
         memory_available_bytes=spec.resources.memory_limit_bytes or machine_memory_bytes(),
@@ -87,15 +94,47 @@ def _check(run: RunSpec) -> Preflight:
     )
 
 
+def _sequence_shape(spec: ExperimentSpec) -> SequenceShape | None:
+    """Return what memory depends on of a plugin's sequences; None without, or if the plugins are wrong."""
+    try:
+        plugins = make_plugins(spec.plugins)
+        sequences = plugins.only("sequences", spec.training.n_step)
+        network = plugins.merged("network")
+    except ValueError:
+        return None  # `_plugin_problems` says it
+    if sequences is None:
+        return None
+    return SequenceShape(
+        length=sequences.length,
+        period=sequences.period,
+        states=len(sequences.state_offsets),
+        lstm_size=network.get("lstm_size", 0),
+        lstm_input_size=network.get("lstm_input_size", 0),
+    )
+
+
 def _plugin_problems(experiment: Experiment) -> list[Problem]:
     """Name plugins that nobody registered and settings that do not fit."""
-    problems = []
+    problems, made = [], []
+    values = experiment.spec.model_dump()
     for name, settings in experiment.spec.plugins.items():
+        where = f"plugins.{name}"
         try:
-            make_plugin(name, settings)
+            made.append(make_plugin(name, settings))
         except ValueError as error:
-            where = f"plugins.{name}"
             problems.append(Problem(experiment.origin(where), where, str(error)))
+            continue
+        found = made[-1].conflicts(values)
+        problems += [Problem(experiment.origin(where), where, message) for message in found]
+    together = PluginSet(tuple(made))
+    try:
+        together.only("sequences", experiment.spec.training.n_step)
+        together.only("module_class")
+        together.only("learner_class")
+        together.merged("network")
+        together.merged("replay")
+    except ValueError as error:
+        problems.append(Problem(experiment.origin("plugins"), "plugins", str(error)))
     return problems
 
 
