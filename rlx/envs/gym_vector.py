@@ -9,7 +9,9 @@ pass.
 from __future__ import annotations
 
 import copy
+import functools
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,11 +24,13 @@ from rlx.envs.vector import EnvInfo, EnvStep
 
 
 class GymLanes:
-    """N gymnasium environments with Box observations and Discrete actions, stepped one after the other.
+    """N gymnasium environments with Discrete actions, stepped one after the other.
 
-    Frames are float32 (uint8 boxes stay uint8, bool boxes become uint8). Actions are shifted to the space's
-    `start`. Where `life_loss_terminates` is set, a decrease of an integer `info["lives"]` counts as a lost
-    life.
+    Frames are float32. A Box keeps its shape (uint8 boxes stay uint8, bool boxes become uint8). Every other
+    observation becomes a vector, as `gymnasium.spaces.utils.flatten` makes it: a Discrete is one-hot, a
+    MultiDiscrete one one-hot after the other, a Tuple or Dict its parts in the space's order, boxes as they
+    are, the last axis fastest. Actions are shifted to the space's `start`. Where `life_loss_terminates` is
+    set, a decrease of an integer `info["lives"]` counts as a lost life.
     """
 
     def __init__(self, spec: EnvSpec, num_envs: int, seed: int) -> None:
@@ -41,6 +45,7 @@ class GymLanes:
         self.frame_dtype = info.frame_dtype
         self.frame_stack = spec.frame_stack
         self._start = int(self._envs[0].action_space.start)
+        self._vector_of = _vector_of(self._envs[0].observation_space)
         self._seed: int | None = seed
         self._max_steps = spec.max_episode_steps
         self._steps = [0] * num_envs
@@ -65,11 +70,13 @@ class GymLanes:
         truncated = [False] * n
         over = [False] * n
         start, max_steps, track_lives = self._start, self._max_steps, self.spec.life_loss_terminates
+        vector_of = self._vector_of
         for i, action in enumerate(actions.tolist()):
             if self._over[i]:
                 frames[i] = self._reset_lane(i, None)
                 continue
-            frames[i], reward, ended, cut, info = self._envs[i].step(action + start)
+            frame, reward, ended, cut, info = self._envs[i].step(action + start)
+            frames[i] = frame if vector_of is None else vector_of(frame)
             self._steps[i] += 1
             rewards[i] = reward
             truncated[i] = cut = not ended and (cut or self._steps[i] == max_steps)
@@ -115,7 +122,7 @@ class GymLanes:
         self._steps[i] = 0
         self._over[i] = False
         self._lives[i] = info.get("lives", 0)
-        return frame
+        return frame if self._vector_of is None else self._vector_of(frame)
 
     def _lost_life(self, i: int, info: dict[str, Any]) -> bool:
         lives = info.get("lives", 0)
@@ -155,16 +162,31 @@ def _make(spec: EnvSpec) -> Any:
 
 def _describe(spec: EnvSpec, env: Any) -> EnvInfo:
     usable_spaces(spec.id, env.observation_space, env.action_space)
-    keep = env.observation_space.dtype in (np.uint8, np.bool_)
-    dtype = np.dtype(np.uint8 if keep else np.float32)
+    space = env.observation_space
+    keep = _vector_of(space) is None and space.dtype in (np.uint8, np.bool_)
     return EnvInfo(
-        frame_shape=tuple(env.observation_space.shape),
-        frame_dtype=dtype,
+        frame_shape=_frame_shape(space),
+        frame_dtype=np.dtype(np.uint8 if keep else np.float32),
         frame_stack=spec.frame_stack,
         num_actions=int(env.action_space.n),
         frames_per_step=spec.frames_per_step,
         lane_bytes=0,
     )
+
+
+def _vector_of(space: Any) -> Callable[[Any], NDArray[Any]] | None:
+    """Return what makes a vector of an observation; None where it is an array already."""
+    from gymnasium.spaces import Box
+    from gymnasium.spaces.utils import flatten
+
+    return None if isinstance(space, Box) else functools.partial(flatten, space)
+
+
+def _frame_shape(space: Any) -> tuple[int, ...]:
+    from gymnasium.spaces import Box
+    from gymnasium.spaces.utils import flatdim
+
+    return tuple(space.shape) if isinstance(space, Box) else (int(flatdim(space)),)
 
 
 def _is_ez_pickle(env: Any) -> bool:

@@ -1,7 +1,7 @@
 """Names of environments, as plain text: imports nothing, so that shell completion stays fast.
 
-The lists repeat what ale-py 0.12.1, MinAtar 1.0.15 and gymnasium 1.2.2 register; `tests/envs/test_ids.py`
-compares them.
+The lists repeat what ale-py 0.12.1, MinAtar 1.0.15, POPGym 1.0.7 and gymnasium 1.2.2 register;
+`tests/envs/test_ids.py` compares them.
 """
 
 from __future__ import annotations
@@ -51,6 +51,22 @@ CLASSIC_CONTROL_IDS: tuple[str, ...] = (
 )
 """Environments of gymnasium that have Box observations and Discrete actions (LunarLander needs Box2D)."""
 
+POPGYM_TASKS: tuple[str, ...] = tuple(
+    """
+    Autoencode Concentration CountRecall HigherLower MultiarmedBandit NoisyPositionOnlyCartPole
+    PositionOnlyCartPole RepeatFirst RepeatPrevious VelocityOnlyCartpole
+    """.split()  # noqa: SIM905
+)
+"""Tasks of POPGym with Discrete actions; each has an id for `Easy`, `Medium` and `Hard`.
+
+Battleship, MineSweeper and the pendulums have other actions, the labyrinths need a further package.
+"""
+
+POPGYM_LEVELS: tuple[str, ...] = ("Easy", "Medium", "Hard")
+
+MEMORY_IDS: dict[str, int | None] = {"rlx/StatelessCartPole-v1": 500, "rlx/Recall-v0": None}
+"""Built-in environments that need memory, see `rlx/envs/memory.py`; id -> time limit in steps."""
+
 TOY_IDS: tuple[str, ...] = ("rlx/Chain-v0", "rlx/CountFrames-v0", "rlx/Slow-v0", "rlx/Crash-v0")
 """Built-in test environments, see `rlx/envs/toy.py`."""
 
@@ -62,14 +78,16 @@ _MINATAR_ID = re.compile(r"MinAtar/(?P<game>[A-Za-z]+)-v(?P<version>[01])")
 
 
 def list_env_ids() -> list[str]:
-    """List the environments that come with rlx's dependencies, for completion. Imports nothing.
+    """List the environments that come with rlx and its dependencies, for completion. Imports nothing.
 
-    Other ids of gymnasium's registry work too; they are left out here, as are `rlx/...` test environments.
+    Other ids of gymnasium's registry work too; they are left out here, as are the test environments
+    (`TOY_IDS`).
     """
     ale = [f"ALE/{game}-v5" for game in sorted(CLASSIC_ATARI_GAMES + OTHER_ATARI_GAMES)]
     no_frameskip = [f"{game}NoFrameskip-v4" for game in CLASSIC_ATARI_GAMES]
     minatar = [f"MinAtar/{game}-v{version}" for game in MINATAR_GAMES for version in (1, 0)]
-    return [*CLASSIC_CONTROL_IDS, *minatar, *ale, *no_frameskip]
+    popgym = [f"popgym-{task}{level}-v0" for task in POPGYM_TASKS for level in POPGYM_LEVELS]
+    return [*CLASSIC_CONTROL_IDS, *MEMORY_IDS, *minatar, *popgym, *ale, *no_frameskip]
 
 
 def env_family(env_id: str) -> Family:

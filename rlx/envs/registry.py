@@ -16,6 +16,7 @@ __all__ = [
     "nearest_env_ids",
     "registered_spec",
     "require_minatar",
+    "require_popgym",
     "usable_spaces",
 ]
 
@@ -25,7 +26,7 @@ def check_env(env_id: str) -> None:
 
     Raises:
         EnvError: The id is unknown (the nearest ids are named), a package it needs is not installed, or its
-            spaces are not a Box observation and a Discrete action. The message says what to do.
+            spaces are not among those of `usable_spaces`. The message says what to do.
     """
     from rlx.envs.spec import resolve_env
     from rlx.envs.vector import describe_env
@@ -61,6 +62,14 @@ def require_minatar(env_id: str) -> None:
         )
 
 
+def require_popgym(env_id: str) -> None:
+    """Raise EnvError unless the POPGym package is installed."""
+    if importlib.util.find_spec("popgym") is None:
+        raise EnvError(
+            f"environment {env_id!r} needs POPGym, which is not installed: pip install 'rlx[envs]'"
+        )
+
+
 def nearest_env_ids(env_id: str, count: int = 4) -> list[str]:
     """Return up to `count` known ids that look most like this one, best first."""
     import gymnasium
@@ -78,14 +87,29 @@ def nearest_env_ids(env_id: str, count: int = 4) -> list[str]:
 
 
 def usable_spaces(env_id: str, observation_space: Any, action_space: Any) -> None:
-    """Raise EnvError unless the observation is a Box and the action a Discrete space."""
-    from gymnasium.spaces import Box, Discrete
+    """Raise EnvError unless the action space is Discrete and the observations are numbers of a fixed count.
 
-    supported = "rlx supports Box observations with Discrete actions"
+    Those are a Box, a Discrete, a MultiDiscrete, and a Tuple or Dict of them, nested or not.
+    """
+    from gymnasium.spaces import Discrete
+
+    supported = (
+        "rlx supports observations that are a Box, Discrete, MultiDiscrete, or a Tuple or Dict of these, "
+        "with Discrete actions"
+    )
     if not isinstance(action_space, Discrete):
         raise EnvError(f"environment {env_id!r} has the action space {action_space}; {supported}")
-    if not isinstance(observation_space, Box):
+    if not _usable_observation(observation_space):
         raise EnvError(f"environment {env_id!r} has the observation space {observation_space}; {supported}")
+
+
+def _usable_observation(space: Any) -> bool:
+    from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Tuple
+
+    if isinstance(space, Tuple | Dict):
+        parts = list(space.spaces.values() if isinstance(space, Dict) else space.spaces)
+        return bool(parts) and all(map(_usable_observation, parts))
+    return isinstance(space, Box | Discrete | MultiDiscrete)
 
 
 def _register_packages(env_id: str) -> None:
@@ -99,6 +123,9 @@ def _register_packages(env_id: str) -> None:
         from rlx.envs.toy import register_toy_envs
 
         register_toy_envs()
+    elif env_id.startswith("popgym-"):
+        require_popgym(env_id)
+        importlib.import_module("popgym")
     elif ":" in env_id:
         module = env_id.partition(":")[0]
         try:

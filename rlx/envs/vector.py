@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from rlx.envs.ids import MEMORY_IDS
 from rlx.envs.spec import EnvSpec
 
 
@@ -118,6 +119,10 @@ def make_vector_env(spec: EnvSpec, num_envs: int, seed: int, num_threads: int = 
         from rlx.envs.minatar import MinAtarLanes
 
         return MinAtarLanes(spec, num_envs, seed)
+    if spec.id in MEMORY_IDS:
+        from rlx.envs.batched import BatchedLanes
+
+        return BatchedLanes(spec, num_envs, seed)
     from rlx.envs.gym_vector import GymLanes
 
     return GymLanes(spec, num_envs, seed)
@@ -139,6 +144,10 @@ def describe_env(spec: EnvSpec) -> EnvInfo:
         from rlx.envs.minatar import describe_minatar
 
         return describe_minatar(spec)
+    if spec.id in MEMORY_IDS:
+        from rlx.envs.batched import describe_batched
+
+        return describe_batched(spec)
     from rlx.envs.gym_vector import describe_gym
 
     return describe_gym(spec)

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("rlx", "ray", "torch", "ale-py", "gymnasium", "numpy", "numba", "minatar")
+_PACKAGES = ("rlx", "ray", "torch", "ale-py", "gymnasium", "numpy", "numba", "minatar", "popgym")
 
 
 def versions() -> dict[str, str]:

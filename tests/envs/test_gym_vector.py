@@ -3,12 +3,12 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Space, Tuple
 from gymnasium.utils import EzPickle
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
-from rlx.envs import EnvError, EnvSpec, VectorEnv, make_vector_env, resolve_env
+from rlx.envs import EnvError, EnvSpec, VectorEnv, describe_env, make_vector_env, resolve_env
 from rlx.envs.toy import Chain, decode_count_frames
 
 Frame = NDArray[Any]
@@ -31,6 +31,22 @@ class Recorder(gymnasium.Env[Frame, int]):
         return np.ones(2, self.observation_space.dtype), 1.5, False, False, {}
 
 
+class Shows(gymnasium.Env[Any, int]):
+    """Observe the given values of the given space in turn."""
+
+    action_space = Discrete(2)
+
+    def __init__(self, space: Space[Any], values: list[Any]) -> None:
+        self.observation_space = space
+        self.values = list(values)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        return self.values.pop(0), {}
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return self.values.pop(0), 0.0, not self.values, False, {}
+
+
 class EzChain(Chain, EzPickle):
     """Pickles its constructor's arguments only."""
 
@@ -47,7 +63,7 @@ class HoldsAFunction(Chain):
 
 @pytest.fixture(autouse=True)
 def registered() -> Any:
-    classes = (Recorder, EzChain, HoldsAFunction)
+    classes = (Recorder, Shows, EzChain, HoldsAFunction)
     for cls in classes:
         gymnasium.register(f"{cls.__name__}-v0", entry_point=cls)
     yield
@@ -136,6 +152,51 @@ def test_frame_dtypes(given: str, stored: str) -> None:
     assert env.reset().tolist() == [[1, 1]]
 
 
+COMPOSED = Dict(
+    {
+        "b": Discrete(2, start=-1),
+        "a": Tuple((Box(0, 255, (2, 2), np.uint8), MultiDiscrete([2, 3], start=[0, 5]))),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("space", "values", "frames"),
+    [
+        (Discrete(3), [0, 2], [[1, 0, 0], [0, 0, 1]]),
+        (Discrete(3, start=5), [5, 7], [[1, 0, 0], [0, 0, 1]]),
+        (MultiDiscrete([2, 3]), [np.array([0, 2]), np.array([1, 0])], [[1, 0, 0, 0, 1], [0, 1, 1, 0, 0]]),
+        (Tuple((Discrete(2), Box(-1, 1, (2,)))), [(1, np.array([0.5, -1.0]))] * 2, [[0, 1, 0.5, -1.0]] * 2),
+        (
+            COMPOSED,
+            [{"b": 0, "a": (np.array([[9, 8], [7, 6]], np.uint8), np.array([1, 5]))}] * 2,
+            [[9, 8, 7, 6, 0, 1, 1, 0, 0, 0, 1]] * 2,
+        ),
+    ],
+    ids=["discrete", "discrete-start", "multi-discrete", "tuple", "dict"],
+)
+def test_other_observations_become_vectors(space: Any, values: list[Any], frames: list[Any]) -> None:
+    env = make("Shows-v0", env_config={"space": space, "values": values})
+    info = describe_env(resolve_env("Shows-v0", {"env_config": {"space": space, "values": values}}))
+    seen = [env.reset(), env.step(np.array([0])).frames]
+    assert [frame.tolist() for frame in seen] == [[row] for row in frames]
+    assert {frame.dtype for frame in seen} == {np.dtype(np.float32)} == {env.frame_dtype, info.frame_dtype}
+    assert env.frame_shape == info.frame_shape == (len(frames[0]),)
+
+
+@pytest.mark.parametrize("env_id", ["Taxi-v3", "Blackjack-v1"])
+def test_vectors_are_gymnasiums_flattened_observations(env_id: str) -> None:
+    ours = make(env_id, 1, seed=3)
+    theirs = gymnasium.wrappers.FlattenObservation(gymnasium.make(env_id))
+    np.testing.assert_array_equal(ours.reset()[0], theirs.reset(seed=3)[0])
+    over = False
+    for action in np.random.default_rng(0).integers(0, ours.num_actions, 60):
+        step = ours.step(np.array([action]))
+        frame = theirs.reset()[0] if over else theirs.step(action)[0]
+        np.testing.assert_array_equal(step.frames[0], frame)
+        over = bool(step.over[0])
+
+
 def test_lives_in_the_info_can_terminate() -> None:
     config = {"lengths": [7], "lives": 3, "steps_per_life": 2}
     env = make("rlx/CountFrames-v0", seed=1, env_config=config, life_loss_terminates=True)
@@ -160,7 +221,9 @@ def rollout(env: VectorEnv, actions: NDArray[np.int64]) -> list[tuple[Frame, ...
     return [tuple(env.step(row)) for row in actions]
 
 
-@pytest.mark.parametrize("env_id", ["CartPole-v1", "Acrobot-v1", "rlx/CountFrames-v0"])
+@pytest.mark.parametrize(
+    "env_id", ["CartPole-v1", "Acrobot-v1", "rlx/CountFrames-v0", "FrozenLake-v1", "Blackjack-v1"]
+)
 @pytest.mark.parametrize("steps_before", [0, 1, 17, 40])
 def test_a_restored_environment_continues_exactly(env_id: str, steps_before: int) -> None:
     spec: EnvSpec = resolve_env(env_id, {"max_episode_frames": 20})

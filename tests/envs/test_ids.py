@@ -6,6 +6,7 @@ import pytest
 
 from rlx.envs.ids import (
     CLASSIC_ATARI_GAMES,
+    MEMORY_IDS,
     MINATAR_GAMES,
     OTHER_ATARI_GAMES,
     TOY_IDS,
@@ -38,6 +39,23 @@ def test_the_static_names_are_those_that_minatar_registers() -> None:
         parsed = parse_minatar_id(name)
         assert parsed is not None
         assert gymnasium.spec(name).kwargs["game"] == parsed[0] == MINATAR_GAMES[name[8:-3]]
+
+
+def test_the_static_names_are_those_of_popgym_that_can_be_used() -> None:
+    pytest.importorskip("popgym")
+    listed = {name for name in list_env_ids() if name.startswith("popgym-")}
+    usable = set()
+    for name in [str(n) for n in gymnasium.registry if str(n).startswith("popgym-")]:
+        if "Labyrinth" not in name:
+            env = gymnasium.make(name)
+            usable |= {name} if isinstance(env.action_space, gymnasium.spaces.Discrete) else set()
+    assert listed == usable
+    assert len(listed) == 30
+
+
+def test_the_built_in_environments_are_listed() -> None:
+    assert set(MEMORY_IDS) <= set(list_env_ids())
+    assert not set(TOY_IDS) & set(list_env_ids())
 
 
 def test_the_listed_classic_and_toy_ids_are_registered() -> None:

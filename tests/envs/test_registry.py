@@ -1,12 +1,15 @@
 import importlib.util
+import re
 import sys
 import types
 from typing import Any
 
 import gymnasium
 import pytest
+from gymnasium.spaces import Dict, Discrete, MultiBinary, Sequence, Text, Tuple
 
 from rlx.envs import EnvError, check_env, list_env_ids, nearest_env_ids
+from rlx.envs.registry import usable_spaces
 
 
 @pytest.mark.parametrize(
@@ -18,6 +21,10 @@ from rlx.envs import EnvError, check_env, list_env_ids, nearest_env_ids
         "CartPole-v1",
         "Acrobot-v1",
         "rlx/Chain-v0",
+        "rlx/StatelessCartPole-v1",
+        "rlx/Recall-v0",
+        "Taxi-v3",
+        "Blackjack-v1",
     ],
 )
 def test_usable_ids_pass(env_id: str) -> None:
@@ -36,6 +43,8 @@ def test_usable_ids_pass(env_id: str) -> None:
         ("MinAtar/breakout-v1", "MinAtar/Breakout-v1"),
         ("MinAtar/Brakout-v1", "MinAtar/Breakout-v1"),
         ("rlx/Chian-v0", "rlx/Chain-v0"),
+        ("rlx/StatelessCartPole-v0", "rlx/StatelessCartPole-v1"),
+        ("popgym-RepeatPrevious-v0", "popgym-RepeatPreviousEasy-v0"),
     ],
 )
 def test_an_unknown_id_names_the_nearest(env_id: str, nearest: str) -> None:
@@ -66,17 +75,43 @@ def test_missing_minatar_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
         check_env("MinAtar/Breakout-v1")
 
 
+def test_missing_popgym_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "popgym" else found(name))
+    with pytest.raises(EnvError, match=r"needs POPGym, which is not installed: pip install 'rlx\[envs\]'"):
+        check_env("popgym-RepeatPreviousEasy-v0")
+
+
 @pytest.mark.parametrize(
     ("env_id", "message"),
     [
-        ("Pendulum-v1", r"action space Box\(.*\); rlx supports Box observations with Discrete actions"),
-        ("Taxi-v3", r"observation space Discrete\(500\); rlx supports Box observations"),
-        ("Blackjack-v1", r"observation space Tuple\("),
+        ("Pendulum-v1", r"action space Box\(.*\); rlx supports observations that .* with Discrete actions"),
+        ("popgym-BattleshipEasy-v0", r"action space MultiDiscrete\("),
     ],
 )
-def test_unsupported_spaces_are_named(env_id: str, message: str) -> None:
+def test_unsupported_actions_are_named(env_id: str, message: str) -> None:
     with pytest.raises(EnvError, match=f"'{env_id}' has the {message}"):
         check_env(env_id)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        Text(5),
+        Sequence(Discrete(2)),
+        MultiBinary(3),
+        Tuple((Discrete(2), Text(5))),
+        Dict(a=Dict(b=Sequence(Discrete(2)))),
+        Tuple(()),
+    ],
+    ids=repr,
+)
+def test_unsupported_observations_are_named(space: Any) -> None:
+    message = (
+        f"'Some-v0' has the observation space {space}; rlx supports observations that are a Box, Discrete"
+    )
+    with pytest.raises(EnvError, match=re.escape(message)):
+        usable_spaces("Some-v0", space, Discrete(2))
 
 
 def test_a_missing_package_of_another_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,9 @@ from rlx.envs.spec import OVERRIDES
         ("MinAtar/Breakout-v1", 0.1, 0, 1, 27_000),
         ("CartPole-v1", 0.0, 0, 1, 500),
         ("rlx/Chain-v0", 0.0, 0, 1, None),
+        ("rlx/StatelessCartPole-v1", 0.0, 0, 1, 500),
+        ("rlx/Recall-v0", 0.0, 0, 1, None),
+        ("popgym-RepeatPreviousEasy-v0", 0.0, 0, 1, None),
     ],
 )
 def test_what_an_id_means(

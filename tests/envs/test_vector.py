@@ -15,6 +15,12 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("MinAtar/Seaquest-v0", {}),
     ("CartPole-v1", {"max_episode_frames": 25}),
     ("rlx/CountFrames-v0", {"env_config": {"lives": 3}, "life_loss_terminates": True}),
+    ("rlx/StatelessCartPole-v1", {"max_episode_frames": 25}),
+    ("rlx/Recall-v0", {"env_config": {"delay": 5}}),
+    ("Blackjack-v1", {}),
+    ("FrozenLake-v1", {"max_episode_frames": 7}),
+    ("popgym-RepeatPreviousEasy-v0", {}),
+    ("popgym-NoisyPositionOnlyCartPoleEasy-v0", {"max_episode_frames": 25}),
 ]
 
 
