@@ -120,6 +120,8 @@ def _takes(field: Mapping[str, Any]) -> str:
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
     kind = str(field["type"])
+    if kind == "array" and "prefixItems" in field:
+        return f"list of {', '.join(_takes(item) for item in field['prefixItems'])}"
     if kind == "array":
         return f"list of: {_takes(field['items'])}"
     if kind == "object":

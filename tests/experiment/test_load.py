@@ -107,7 +107,7 @@ def test_errors_of_options_come_with_those_of_the_file():
         (
             "{}",
             [
-                "a.yaml:1:1: algorithm: is missing; known: dqn, rainbow, apex_dqn, rllib/DQN",
+                "a.yaml:1:1: algorithm: is missing; known: dqn, rainbow, apex_dqn, r2d2, rllib/DQN",
                 "a.yaml:1:1: env: is missing; name an environment, e.g. env: CartPole-v1",
                 "a.yaml:1:1: stop: is missing; say when to stop, e.g. stop: {env_steps: 1000000}",
             ],
