@@ -51,12 +51,12 @@ def make_lanes(spec: ExperimentSpec, *, stream_id: int = 1, seed: int = 1, worke
 
 
 class Watcher:
-    """A Q function that keeps what it was shown, and answers with numbers that say when."""
+    """A policy that keeps what it was shown, and answers with numbers that say when."""
 
     def __init__(self) -> None:
         self.seen: list[np.ndarray] = []
 
-    def __call__(self, observation: np.ndarray) -> np.ndarray:
+    def q_values(self, observation: np.ndarray, *_: np.ndarray) -> np.ndarray:
         self.seen.append(observation.copy())
         t = len(self.seen)
         return (np.arange(LANES)[:, None] * 10 + np.arange(3)[None] + t).astype(np.float32)
@@ -128,7 +128,7 @@ def test_learner_sees_what_the_actor_saw(n_step: int) -> None:
         shard.add(block)
         rows += steps
     # The row after the last collected one: what it will be is known only to the environment.
-    watcher(lanes.stack.observation)
+    watcher.q_values(lanes.stack.observation)
     starts = check_against_episodes(drawn(shard, learner, 30), watcher.seen_at(), n_step)
     last_of_lane = {lane: max(k for k in starts if k[0] == lane) for lane in (1, 2, 3)}
     for lane, (_, last_episode, _) in last_of_lane.items():
@@ -148,7 +148,7 @@ def test_past_wrap_around_old_frames_are_never_mixed_in() -> None:
     for steps in (16, 16, 3, 16, 16, 5, 16, 16):
         shard.add(lanes.collect(watcher, steps, 0, 0)[0])
         if shard.stats()["items"] >= 20:
-            watcher(lanes.stack.observation)
+            watcher.q_values(lanes.stack.observation)
             check_against_episodes(drawn(shard, learner, 4), watcher.seen_at(), 3)
     assert shard.stats()["inserted"] > 200, "the ring did wrap"
     shard.check_valid()
@@ -165,7 +165,7 @@ def test_no_window_crosses_a_restart_of_the_runner() -> None:
     assert not first._first.any()
     second, after = make_lanes(spec, stream_id=2, seed=101), Watcher()
     shard.add(second.collect(after, 20, 0, 0)[0])
-    after(second.stack.observation)
+    after.q_values(second.stack.observation)
     seen = {**before.seen_at(), **after.seen_at()}
     cut_off = {lane: max(k for k in before.seen_at() if k[0] == lane) for lane in (1, 2, 3)}
     crossing = 0

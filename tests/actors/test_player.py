@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from rlx.actors.player import play_episodes, q_function
+from rlx.actors.player import play_episodes
+from rlx.actors.policy import FeedForwardPolicy
 from tests.engines import RAINBOW, small_learner
 
 
@@ -15,6 +16,12 @@ def play(learner, *, episodes: int = 5, num_envs: int = 2, epsilon: float = 0.0,
     return play_episodes(
         learner.q_module, spec, episodes=episodes, num_envs=num_envs, epsilon=epsilon, seed=seed
     )
+
+
+def acting_values(module):  # type: ignore[no-untyped-def]
+    policy = FeedForwardPolicy(module, "cpu", fresh_noise=True)
+    nothing = np.zeros(3)
+    return lambda obs: policy.q_values(obs, nothing, nothing, nothing)
 
 
 def test_seed_decides() -> None:
@@ -46,7 +53,7 @@ def test_noisy_layers_act_by_their_means_and_are_noisy_afterwards() -> None:
     learner = small_learner(RAINBOW)
     module = learner.q_module
     obs = np.random.default_rng(0).normal(size=(3, 1, 4)).astype(np.float32)
-    acting = q_function(module, "cpu", fresh_noise=True)
+    acting = acting_values(module)
     assert not np.array_equal(acting(obs), acting(obs))
     rng = torch.get_rng_state()
     first = play(learner)
@@ -63,6 +70,6 @@ def test_noise_comes_back_after_an_error() -> None:
     learner = small_learner(RAINBOW)
     with pytest.raises(ValueError, match="epsilon"):
         play(learner, epsilon=2.0)
-    acting = q_function(learner.q_module, "cpu", fresh_noise=True)
+    acting = acting_values(learner.q_module)
     obs = np.ones((1, 1, 4), np.float32)
     assert not np.array_equal(acting(obs), acting(obs))
