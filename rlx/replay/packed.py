@@ -30,7 +30,7 @@ class PackedColumn:
         num_lanes, rows_per_lane: of the ring.
         dtype, shape: of one row's value.
         next_row: ``[lanes]`` rows ever written, kept by the ring: it moves on after `write`.
-        chunk_rows: C.
+        chunk_rows: C; None: `CHUNK_ROWS`.
     """
 
     def __init__(
@@ -40,10 +40,11 @@ class PackedColumn:
         dtype: np.dtype[np.generic],
         shape: tuple[int, ...],
         next_row: Ints,
-        chunk_rows: int = CHUNK_ROWS,
+        chunk_rows: int | None = None,
     ) -> None:
         self.dtype, self.shape = dtype, shape
         self.row_nbytes = int(dtype.itemsize * np.prod(shape, dtype=np.int64))
+        chunk_rows = chunk_rows or CHUNK_ROWS
         self._rows_per_lane, self._chunk_rows = rows_per_lane, chunk_rows
         self._next_row = next_row
         self._tail: Bytes = np.zeros((num_lanes, chunk_rows, self.row_nbytes), np.uint8)

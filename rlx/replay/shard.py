@@ -231,7 +231,8 @@ class ReplayShard:
             column = columns[name] = ring.flat(name)[slots]
             column[~inside] = 0
         learned = slots[:, prefix]
-        sparse, known = {}, {}
+        sparse: dict[str, Array] = {}
+        known: dict[str, NDArray[np.bool_]] = {}
         if self._sparse.pools:
             number = episode_row.reshape(-1)[learned].astype(np.int64)
             sparse, known = self._sparse.gather(

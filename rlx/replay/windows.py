@@ -361,6 +361,6 @@ def absolute_td(
     rewards, terminated, acted = (columns[name] for name in names)
     values = (columns["q_taken"], columns["q_max"])
     rescaled, epsilon = rescale_epsilon is not None, rescale_epsilon or 0.0
-    settings = (spec.prefix, n, gamma, clip, eta, rescaled, epsilon)
-    _absolute_td(rewards, terminated, acted, in_episode, *values, *settings, out)
+    flags = (terminated, acted, in_episode)
+    _absolute_td(rewards, *flags, *values, spec.prefix, n, gamma, clip, eta, rescaled, epsilon, out)
     return out

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from rlx.replay import packed
 from rlx.replay.block import Block, BlockError
 from rlx.replay.config import ShardConfig
 from rlx.replay.items import decode_items
@@ -28,6 +30,14 @@ BASE = ShardConfig(
     reward_clip=1.0,
     extra_columns={"toy/state": (np.float32, (5,)), "toy/arm": (np.int64, ())},
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_chunks() -> Iterator[None]:
+    """Compress frames in chunks of 3 rows: the rings of these tests hold few."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packed, "CHUNK_ROWS", 3)
+        yield
 
 
 @st.composite
@@ -464,6 +474,9 @@ def goes_on_equally(one: ReplayShard, two: ReplayShard) -> None:
         assert w.item_ids.tobytes() == v.item_ids.tobytes()
         assert w.probabilities.tobytes() == v.probabilities.tobytes()
         assert w.age_env_steps.tobytes() == v.age_env_steps.tobytes()
+        for name in one.config.sparse_columns:
+            assert w.sparse[name].tobytes() == v.sparse[name].tobytes()
+            assert w.sparse_known[name].tobytes() == v.sparse_known[name].tobytes()
         one.update_priorities(w.item_ids, np.arange(6.0))
         two.update_priorities(v.item_ids, np.arange(6.0))
         config = dataclasses.replace(one.config)
