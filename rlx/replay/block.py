@@ -49,6 +49,21 @@ def column_specs(
 
 
 @dataclass(frozen=True, eq=False)
+class SparseRows:
+    """Values of K of a block's rows, each row named once.
+
+    Attributes:
+        lanes: ``[K]`` int64, lanes of the block, 0 .. N - 1 (not lane ids).
+        rows: ``[K]`` int64, rows of the block, 0 .. T - 1.
+        values: ``[K, ...]``.
+    """
+
+    lanes: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    values: Array
+
+
+@dataclass(frozen=True, eq=False)
 class Block:
     """T rows of N lanes.
 
@@ -59,6 +74,10 @@ class Block:
         version: learner updates behind the acting weights.
         start_rows: ``[N]`` int64, rows of the stream that the runner sent before this block; a shard that did
             not get them all takes the block as a seam. None: the shard has to trust that none was lost.
+        sparse: name -> values of some rows, for the shard's sparse columns. What stands at an episode's first
+            row is not kept: it is zero by definition.
+        episode_rows: ``[N]`` int64, number of each lane's first row in its episode. None: where a stream is
+            joined in the middle of an episode, items are counted from there.
     """
 
     columns: Mapping[str, Array]
@@ -66,6 +85,8 @@ class Block:
     stream_ids: NDArray[np.int64]
     version: int
     start_rows: NDArray[np.int64] | None = None
+    sparse: Mapping[str, SparseRows] | None = None
+    episode_rows: NDArray[np.int64] | None = None
 
     @property
     def num_lanes(self) -> int:
@@ -85,10 +106,19 @@ class Block:
     @property
     def nbytes(self) -> int:
         """Sum the columns' bytes."""
-        return sum(column.nbytes for column in self.columns.values())
+        sparse = sum(
+            rows.lanes.nbytes + rows.rows.nbytes + rows.values.nbytes for rows in (self.sparse or {}).values()
+        )
+        return sparse + sum(column.nbytes for column in self.columns.values())
 
-    def validate(self, specs: Mapping[str, ColumnSpec]) -> None:
+    def validate(
+        self, specs: Mapping[str, ColumnSpec], sparse_specs: Mapping[str, ColumnSpec] | None = None
+    ) -> None:
         """Check names, shapes, dtypes and the order of rows against what a shard stores.
+
+        Args:
+            specs: of the columns that the block must have.
+            sparse_specs: of the sparse columns that it may have.
 
         Raises:
             BlockError: what differs, and where.
@@ -106,11 +136,22 @@ class Block:
         unopened = ~acted[:, :-1] & ~first[:, 1:]
         if np.any(unopened):
             raise BlockError(f"{_where(unopened)}: the row after a final row must be first of an episode")
+        if self.episode_rows is not None:
+            wrong = (self.episode_rows < 0) | ((self.episode_rows == 0) != first[:, 0])
+            if np.any(wrong):
+                raise BlockError(
+                    f"episode_rows: {_where(wrong[:, None])} is number "
+                    f"{self.episode_rows[wrong][0]}: must be 0 where it is first of an episode, else above"
+                )
+        for name, rows in (self.sparse or {}).items():
+            self._check_sparse(name, rows, sparse_specs or {})
 
     def _check_lanes(self) -> None:
         numbers = {"lane_ids": self.lane_ids, "stream_ids": self.stream_ids}
         if self.start_rows is not None:
             numbers["start_rows"] = self.start_rows
+        if self.episode_rows is not None:
+            numbers["episode_rows"] = self.episode_rows
         for name, ids in numbers.items():
             if ids.ndim != 1 or ids.dtype != np.int64 or ids.shape != self.lane_ids.shape:
                 raise BlockError(f"{name}: {ids.dtype} {ids.shape}, expected int64 [N] for every lane")
@@ -133,6 +174,30 @@ class Block:
             if column.shape != lead + shape or column.dtype != dtype:
                 expected = f"{dtype} {lead + shape}"
                 raise BlockError(f"column {name!r}: {column.dtype} {column.shape}, expected {expected}")
+
+    def _check_sparse(self, name: str, sparse: SparseRows, specs: Mapping[str, ColumnSpec]) -> None:
+        if name not in specs:
+            raise BlockError(f"sparse column {name!r}: unknown, the shard keeps {sorted(specs)}")
+        dtype, shape = specs[name]
+        count = len(sparse.values)
+        if sparse.values.shape != (count, *shape) or sparse.values.dtype != dtype:
+            expected = f"{dtype} {('K', *shape)}"
+            raise BlockError(
+                f"sparse column {name!r}: {sparse.values.dtype} {sparse.values.shape}, expected {expected}"
+            )
+        for axis, index, size in (
+            ("lanes", sparse.lanes, self.num_lanes),
+            ("rows", sparse.rows, self.num_rows),
+        ):
+            if index.shape != (count,) or index.dtype != np.int64:
+                raise BlockError(
+                    f"sparse column {name!r}: {axis} are {index.dtype} {index.shape}, "
+                    f"expected int64 {(count,)}"
+                )
+            if count and not 0 <= index.min() <= index.max() < size:
+                raise BlockError(f"sparse column {name!r}: {axis} must be in 0..{size - 1}")
+        if np.unique(sparse.lanes * self.num_rows + sparse.rows).size != count:
+            raise BlockError(f"sparse column {name!r}: a row is named twice")
 
 
 def _where(flags: Array) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -33,8 +34,14 @@ class ShardConfig:
         min_items: `sample` gives None below this.
         seed: of the draws.
         extra_columns: name -> (dtype, shape of a row).
+        sparse_columns: name -> (dtype, shape of a value): values that only some rows have.
+        sparse_offsets: rows at which a window wants them, counted from its first learned row; None: at its
+            first row, ``(-prefix,)``.
+        rescale_epsilon: of the value rescaling h under which the acting network's values stand, for the
+            priorities on arrival; None: they are on the scale of the rewards.
+        compression: lz4 keeps frames compressed. What comes out is the same.
 
-    Source: [PER] section 3.3 for alpha and epsilon; [R2D2] section 2.3 for eta.
+    Source: [PER] section 3.3 for alpha and epsilon; [R2D2] section 2.3 for eta and h.
     """
 
     capacity_env_steps: int
@@ -54,6 +61,10 @@ class ShardConfig:
     min_items: int = 1
     seed: int = 0
     extra_columns: Mapping[str, tuple[Any, tuple[int, ...]]] = field(default_factory=dict)
+    sparse_columns: Mapping[str, tuple[Any, tuple[int, ...]]] = field(default_factory=dict)
+    sparse_offsets: tuple[int, ...] | None = None
+    rescale_epsilon: float | None = None
+    compression: Literal["none", "lz4"] = "none"
 
     def __post_init__(self) -> None:
         if self.num_lanes < 1 or self.frame_stack < 1 or self.n_step < 1 or self.min_items < 1:
@@ -62,6 +73,11 @@ class ShardConfig:
             raise ValueError(f"initial_priority is {self.initial_priority!r}; known: 'td_error', 'max'")
         if not (self.priority_exponent >= 0 and self.priority_epsilon >= 0 and 0 <= self.priority_eta <= 1):
             raise ValueError("priority_exponent and priority_epsilon must not be negative, eta in 0..1")
+        if self.compression not in ("none", "lz4"):
+            raise ValueError(f"compression is {self.compression!r}; known: 'none', 'lz4'")
+        if self.rescale_epsilon is not None and not 0 <= self.rescale_epsilon < math.inf:
+            raise ValueError(f"rescale_epsilon is {self.rescale_epsilon}, must be finite and not negative")
+        self._check_sparse()
         learned = self.window.length - self.window.prefix - self.n_step
         if learned < 1 or self.window.period > learned:
             raise ValueError(
@@ -77,6 +93,23 @@ class ShardConfig:
                 f"{needed * self.num_lanes} or use fewer lanes"
             )
 
+    def _check_sparse(self) -> None:
+        hidden = self.columns().keys() & self.sparse_columns.keys()
+        if hidden:
+            raise ValueError(f"sparse columns {sorted(hidden)} have names of columns that every row has")
+        least, end = -self.window.prefix, self.window.length - self.window.prefix
+        outside = [offset for offset in self.offsets if not least <= offset < end]
+        if outside or not self.offsets:
+            raise ValueError(
+                f"sparse_offsets {self.offsets}: at least one, each in {least}..{end - 1}, "
+                f"the rows of {self.window}"
+            )
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """Rows at which a window wants sparse values, counted from its first learned row."""
+        return (-self.window.prefix,) if self.sparse_offsets is None else tuple(self.sparse_offsets)
+
     @property
     def rows_per_lane(self) -> int:
         """Rows in the ring of one lane."""
@@ -85,6 +118,10 @@ class ShardConfig:
     def columns(self) -> dict[str, ColumnSpec]:
         """Return dtype and shape of the columns that a block must bring."""
         return column_specs(self.frame_shape, self.frame_dtype, self.extra_columns)
+
+    def sparse(self) -> dict[str, ColumnSpec]:
+        """Return dtype and shape of the sparse columns that a block may bring."""
+        return {name: (np.dtype(dtype), tuple(shape)) for name, (dtype, shape) in self.sparse_columns.items()}
 
     def layout(self) -> dict[str, Any]:
         """Return the settings that a stored state must share with the shard that takes it."""
@@ -97,4 +134,7 @@ class ShardConfig:
             "prioritized": self.prioritized,
             "priority_exponent": self.priority_exponent,
             "columns": {name: [dtype.str, list(shape)] for name, (dtype, shape) in self.columns().items()},
+            "sparse_columns": {
+                name: [dtype.str, list(shape)] for name, (dtype, shape) in self.sparse().items()
+            },
         }

@@ -37,20 +37,23 @@ def _retire(
     lane: int,
     until: int,
     next_row: int,
-    stack: int,
+    back: int,
     episode_row: Int32s,
     flags: Flags,
     oldest: Ints,
     out: Ints,
     count: int,
 ) -> int:
-    """Take away the items of a lane that need a row below `until`; append their leaves to `out`."""
+    """Take away the items of a lane that need a row below `until`; append their leaves to `out`.
+
+    An item needs `back` rows in front of its own (prefix and stack), as far as its episode has them.
+    """
     rows_per_lane = flags.shape[1]
     row = oldest[lane]
     while row < next_row:
         slot = row % rows_per_lane
         # Never decreases with the row, so the first item to stay ends the search.
-        if row - min(stack, episode_row[lane, slot]) >= until:
+        if row - min(back, episode_row[lane, slot]) >= until:
             break
         if flags[lane, slot] & LIVE:
             out[count] = lane * rows_per_lane + slot
@@ -65,7 +68,7 @@ def _retire(
 def _complete(
     lane: int,
     next_row: int,
-    length: int,
+    ahead: int,
     episode_row: Int32s,
     flags: Flags,
     terminated: Bools,
@@ -73,19 +76,19 @@ def _complete(
     out: Ints,
     count: int,
 ) -> int:
-    """Make items of pending rows whose windows are all there or whose episode ended; append them to `out`."""
+    """Make items of pending rows with `ahead` rows from them on or an ended episode; append them to `out`."""
     rows_per_lane = flags.shape[1]
     row = pending[lane]
     while row < next_row:
         slot = row % rows_per_lane
         if flags[lane, slot] & PENDING:
             start, ended, seam, last = episode_row[lane, slot], False, False, row
-            while last + 1 < next_row and last + 1 - row < length and not ended:
+            while last + 1 < next_row and last + 1 - row < ahead and not ended:
                 last += 1
                 after = last % rows_per_lane
                 seam = episode_row[lane, after] != start + last - row
                 ended = seam or not flags[lane, after] & ACTED
-            if not ended and last + 1 - row < length:
+            if not ended and last + 1 - row < ahead:
                 break
             flags[lane, slot] &= ACTED
             # A step whose outcome was lost at a seam has nothing to learn from.
@@ -105,27 +108,28 @@ def _ingest(
     seams: Bools,
     first: Bools,
     acted: Bools,
+    joined_at: Ints,
     next_row: Ints,
     terminated: Bools,
     episode_row: Int32s,
     flags: Flags,
     counters: Ints,
     totals: Ints,
-    stack: int,
-    length: int,
+    back: int,
+    ahead: int,
     period: int,
     retired: Ints,
     made: Ints,
 ) -> tuple[int, int]:
     rows_per_lane, steps = flags.shape[1], first.shape[1]
-    oldest, pending, position, blind = counters[0], counters[1], counters[2], counters[3]
+    oldest, pending, position, blind, joined = counters[0], counters[1], counters[2], counters[3], counters[4]
     num_retired, num_made = 0, 0
     for i in range(lanes.shape[0]):
         lane = lanes[i]
         end = next_row[lane]
         begin = end - steps
         num_retired = _retire(
-            lane, end - rows_per_lane, begin, stack, episode_row, flags, oldest, retired, num_retired
+            lane, end - rows_per_lane, begin, back, episode_row, flags, oldest, retired, num_retired
         )
         for t in range(steps):
             slot = (begin + t) % rows_per_lane
@@ -133,13 +137,14 @@ def _ingest(
                 totals[0] -= 1
             if first[i, t] or (t == 0 and seams[i]):
                 position[lane] = 0
-                # A stream that is joined in the middle of an episode lacks the frames of its first stacks.
-                blind[lane] = 0 if first[i, t] else stack
+                # A stream that is joined in the middle of an episode lacks what was in front of it.
+                blind[lane] = 0 if first[i, t] else back
+                joined[lane] = 0 if first[i, t] else joined_at[i]
             flag = 0
             if acted[i, t]:
                 flag = ACTED
                 totals[0] += 1
-                if blind[lane] == 0 and position[lane] % period == 0:
+                if blind[lane] == 0 and (joined[lane] + position[lane]) % period == 0:
                     flag |= PENDING
             if blind[lane] > 0:
                 blind[lane] -= 1
@@ -147,7 +152,7 @@ def _ingest(
             episode_row[lane, slot] = position[lane]
             position[lane] += 1
         pending[lane] = max(pending[lane], oldest[lane])
-        num_made = _complete(lane, end, length, episode_row, flags, terminated, pending, made, num_made)
+        num_made = _complete(lane, end, ahead, episode_row, flags, terminated, pending, made, num_made)
     totals[1] += num_made - num_retired
     return num_retired, num_made
 
@@ -160,7 +165,7 @@ class Ingested(NamedTuple):
     lanes: Ints
     """``[K]`` ring lanes of items that came."""
     rows: Ints
-    """``[K]`` their absolute first rows."""
+    """``[K]`` their absolute first learned rows."""
 
 
 class ItemIndex:
@@ -170,18 +175,20 @@ class ItemIndex:
     joined) and `_flags`.
 
     Attributes:
-        counters: ``[4, lanes]`` int64: the lane's oldest row that may start an item; its first row not yet
-            decided; the number in its episode of its next row; how many next rows lack frames of their stack.
+        counters: ``[5, lanes]`` int64: the lane's oldest row that may start an item; its first row not yet
+            decided; the number of its next row in its episode, or since the stream was joined; how many next
+            rows lack prefix or stack; the number in its episode of the row where the stream was joined.
         totals: ``[2]`` int64: env steps stored, items that can be drawn.
     """
 
     def __init__(self, ring: ColumnRing, spec: WindowSpec, frame_stack: int) -> None:
         self._ring = ring
         self._spec = spec
-        self._stack = frame_stack - 1
+        self._back = frame_stack - 1 + spec.prefix
+        self._ahead = spec.length - spec.prefix
         self.episode_row: Int32s = ring.columns["_episode_row"]
         self.flags: Flags = ring.columns["_flags"]
-        self.counters: Ints = np.zeros((4, ring.num_lanes), np.int64)
+        self.counters: Ints = np.zeros((5, ring.num_lanes), np.int64)
         self.totals: Ints = np.zeros(2, np.int64)
 
     @property
@@ -194,30 +201,35 @@ class ItemIndex:
         """Items that can be drawn."""
         return int(self.totals[1])
 
-    def ingest(self, lanes: Ints, seams: Bools, first: Bools, acted: Bools) -> Ingested:
+    def ingest(
+        self, lanes: Ints, seams: Bools, first: Bools, acted: Bools, joined_at: Ints | None = None
+    ) -> Ingested:
         """Take account of T rows that were just written to lanes ``[N]``.
 
         Args:
             lanes: ``[N]`` ring lanes.
             seams: ``[N]`` the rows are of another stream than the lane's rows before them.
             first, acted: ``[N, T]`` columns of the rows; T is at most what `max_rows` gives.
+            joined_at: ``[N]`` number in its episode of each lane's first row, for seams in mid-episode; None:
+                the period of the items is counted from the seam.
         """
         num_lanes, steps = first.shape
-        retired = np.empty(num_lanes * (steps + self._stack + 1), np.int64)
+        retired = np.empty(num_lanes * (steps + self._back + 1), np.int64)
         made = np.empty((num_lanes * (steps + self._spec.length), 2), np.int64)
         num_retired, num_made = _ingest(
             lanes,
             seams,
             first,
             acted,
+            np.zeros(num_lanes, np.int64) if joined_at is None else joined_at,
             self._ring.next_row,
             self._ring.columns["terminated"],
             self.episode_row,
             self.flags,
             self.counters,
             self.totals,
-            self._stack,
-            self._spec.length,
+            self._back,
+            self._ahead,
             self._spec.period,
             retired,
             made,
@@ -226,7 +238,7 @@ class ItemIndex:
 
     def max_rows(self) -> int:
         """Return how many rows may come in at once without overwriting a row that is still undecided."""
-        return self._ring.rows_per_lane - self._spec.length - self._stack
+        return self._ring.rows_per_lane - self._ahead - self._back
 
     def live(self, lanes: Ints, rows: Ints) -> Bools:
         """Tell which of the items ``[B]`` can (still) be drawn."""

@@ -18,6 +18,7 @@ from rlx.replay.config import ShardConfig
 from rlx.replay.items import ItemIndex, decode_items, encode_items
 from rlx.replay.ring import ColumnRing
 from rlx.replay.snapshot import SnapshotError, SnapshotJob
+from rlx.replay.sparse import SparseColumns
 from rlx.replay.sum_tree import SumTree
 from rlx.replay.windows import Windows, WindowSpec, absolute_td, gather_frames, locate
 
@@ -61,13 +62,18 @@ class ReplayShard:
         self._specs = config.columns()
         self._window_columns = [name for name in self._specs if name not in ("frame", "first")]
         self._lock = threading.RLock()
-        self._ring = ColumnRing(config.num_lanes, config.rows_per_lane, {**self._specs, **_OWN_COLUMNS})
+        packed = () if config.compression == "none" else ("frame",)
+        specs = {**self._specs, **_OWN_COLUMNS}
+        self._ring = ColumnRing(config.num_lanes, config.rows_per_lane, specs, packed)
+        self._sparse_specs = config.sparse()
+        self._sparse = SparseColumns(config.num_lanes, config.rows_per_lane, self._sparse_specs)
         self._job: SnapshotJob | None = None
         self._reset()
 
     def _reset(self) -> None:
         """Begin empty."""
-        self._ring.next_row[:] = 0
+        self._ring.clear()
+        self._sparse.clear()
         self._ring.columns["_flags"][:] = 0
         self._items = ItemIndex(self._ring, self.config.window, self.config.frame_stack)
         self._tree = SumTree(self.config.num_lanes * self.config.rows_per_lane)
@@ -89,7 +95,7 @@ class ReplayShard:
         Raises:
             BlockError: the block does not fit; nothing of it was taken.
         """
-        block.validate(self._specs)
+        block.validate(self._specs, self._sparse_specs)
         with self._lock:
             lanes, seams = self._match_lanes(block)
             self._check_continues(block, lanes, seams)
@@ -139,10 +145,15 @@ class ReplayShard:
         columns = {name: column[:, part] for name, column in block.columns.items()}
         for i, lane in enumerate(lanes.tolist()):
             self._keep_for_snapshot(lane, count)
+            if self._sparse.pools:
+                self._sparse.free(lane, self._ring.spans(lane, count))
             values: dict[str, Any] = {name: column[i] for name, column in columns.items()}
             self._ring.write(lane, values | {"_version": block.version, "_inserted": self._inserted}, count)
         first, acted = (np.ascontiguousarray(columns[name]) for name in ("first", "acted"))
-        change = self._items.ingest(lanes, seams, first, acted)
+        if block.sparse:
+            begin = self._ring.next_row[lanes] - count
+            self._sparse.store(block.sparse, part, lanes, begin, block.columns["first"])
+        change = self._items.ingest(lanes, seams, first, acted, block.episode_rows)
         self._inserted += int(np.count_nonzero(acted))
         self._tree.set(change.retired, np.zeros(change.retired.shape))
         if change.rows.size:
@@ -156,9 +167,7 @@ class ReplayShard:
             return np.ones(rows.shape)
         if config.initial_priority == "max":
             return np.full(rows.shape, self._max_priority**config.priority_exponent)
-        slots, inside = locate(
-            lanes, rows, config.window.length, self._ring.next_row, self._items.episode_row
-        )
+        slots, inside = self._locate(lanes, rows)
         columns = {name: self._ring.flat(name)[slots] for name in _TD_COLUMNS}
         td = absolute_td(
             columns,
@@ -168,8 +177,13 @@ class ReplayShard:
             config.gamma,
             config.reward_clip,
             config.priority_eta,
+            config.rescale_epsilon,
         )
         return np.asarray((td + config.priority_epsilon) ** config.priority_exponent)
+
+    def _locate(self, lanes: Ints, rows: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+        spec = self.config.window
+        return locate(lanes, rows, spec.length, self._ring.next_row, self._items.episode_row, spec.prefix)
 
     # Giving out
 
@@ -203,18 +217,27 @@ class ReplayShard:
         return leaves, np.full(batch_size, 1.0 / live.size)
 
     def _windows(self, leaves: Ints, probabilities: NDArray[np.float64], out: Array | None) -> Windows:
-        config, ring, episode_row = self.config, self._ring, self._items.episode_row
+        ring, episode_row, prefix = self._ring, self._items.episode_row, self.config.window.prefix
         lanes, rows = self._items.rows_of(leaves)
-        slots, inside = locate(lanes, rows, config.window.length, ring.next_row, episode_row)
+        slots, inside = self._locate(lanes, rows)
         frames = self._frame_array(leaves.size, out)
-        raw = ring.raw_bytes("frame")
         flat = frames.reshape(leaves.size, frames.shape[1], -1).view(np.uint8)
-        gather_frames(raw, lanes, rows, inside, episode_row, flat)
+        if "frame" in ring.packed:
+            ring.packed["frame"].gather(lanes, rows, inside, episode_row, flat, prefix)
+        else:
+            gather_frames(ring.raw_bytes("frame"), lanes, rows, inside, episode_row, flat, prefix)
         columns = {}
         for name in self._window_columns:
             column = columns[name] = ring.flat(name)[slots]
             column[~inside] = 0
-        first = slots[:, 0]
+        learned = slots[:, prefix]
+        sparse: dict[str, Array] = {}
+        known: dict[str, NDArray[np.bool_]] = {}
+        if self._sparse.pools:
+            number = episode_row.reshape(-1)[learned].astype(np.int64)
+            sparse, known = self._sparse.gather(
+                slots, inside, number, ring.flat("first"), prefix, self.config.offsets
+            )
         return Windows(
             frames=frames,
             columns=columns,
@@ -222,8 +245,10 @@ class ReplayShard:
             item_ids=encode_items(lanes, rows),
             probabilities=probabilities,
             size=self._items.items,
-            age_env_steps=(self._inserted - ring.flat("_inserted")[first]).astype(np.float32),
-            versions=ring.flat("_version")[first],
+            age_env_steps=(self._inserted - ring.flat("_inserted")[learned]).astype(np.float32),
+            versions=ring.flat("_version")[learned],
+            sparse=sparse,
+            sparse_known=known,
         )
 
     def _frame_array(self, batch_size: int, out: Array | None) -> Array:
@@ -269,14 +294,20 @@ class ReplayShard:
     def stats(self) -> dict[str, int]:
         """Return counts: rows, env_steps, items (stored now); capacity (env steps); bytes (when full);
         inserted (env steps), sampled (samples), dropped (priority updates) of the shard's life; lanes seen.
+
+        What compressed frames and sparse values will take when the shard is full is not known before: `bytes`
+        has what they take now, plus the mean of what is stored for every row that is still to come.
+        Before there is a compressed chunk, frames count as if they would not shrink.
         """
         with self._lock:
+            rows, size = self._ring.rows(), self.config.num_lanes * self.config.rows_per_lane
+            sparse = self._sparse.nbytes_when_full(rows, size)
             return {
-                "rows": self._ring.rows(),
+                "rows": rows,
                 "env_steps": self._items.env_steps,
                 "items": self._items.items,
                 "capacity": self.config.capacity_env_steps,
-                "bytes": self._ring.nbytes + self._tree.nbytes,
+                "bytes": self._ring.nbytes + self._tree.nbytes + sparse,
                 "inserted": self._inserted,
                 "sampled": self._sampled,
                 "dropped": self._dropped_updates,
@@ -288,6 +319,9 @@ class ReplayShard:
         with self._lock:
             self._tree.check_valid()
             self._items.check_valid()
+            self._sparse.check_valid(self._filled())
+            for column in self._ring.packed.values():
+                column.check_valid()
             leaves = np.flatnonzero(self._tree.get_state())
             live = self._items.live_leaves()
             if not np.isin(leaves, live).all():
@@ -300,7 +334,12 @@ class ReplayShard:
     def get_state(self) -> dict[str, Array]:
         """Return everything that is remembered, as flat arrays of its own."""
         with self._lock:
-            return self._small_state(list(self._ring.columns))
+            sparse = self._sparse.get_state(self._filled())
+            state = self._small_state(self._ring.names)
+            return state | {f"sparse:{name}": value for name, value in sparse.items()}
+
+    def _filled(self) -> list[int]:
+        return [self._ring.filled(lane) for lane in range(self.config.num_lanes)]
 
     def set_state(self, state: Mapping[str, Array]) -> None:
         """Take the result of `get_state` of a shard with the same layout.
@@ -314,7 +353,7 @@ class ReplayShard:
 
     def _small_state(self, columns: list[str]) -> dict[str, Array]:
         tree = self._tree.get_state().reshape(self.config.num_lanes, -1)
-        filled = [self._ring.filled(lane) for lane in range(self.config.num_lanes)]
+        filled = self._filled()
         state: dict[str, Array] = {
             "layout": np.array(json.dumps(self.config.layout())),
             "rng": np.array(json.dumps(self._rng.bit_generator.state)),
@@ -334,14 +373,16 @@ class ReplayShard:
     def _set_small_state(self, state: Mapping[str, Array]) -> None:
         self._check_layout(json.loads(str(state["layout"])))
         self._reset()
-        columns = {key.partition(":")[2]: value for key, value in state.items() if key.startswith("column:")}
-        self._ring.set_state(state["next_row"], columns)
+        self._ring.set_state(state["next_row"], _named(state, "column"))
+        self._sparse.set_state(self._filled(), _named(state, "sparse"))
         self._rng.bit_generator.state = json.loads(str(state["rng"]))
         self._lane_ids[:], self._stream_ids[:] = state["lane_ids"], state["stream_ids"]
         self._stream_rows[:] = state["stream_rows"]
         lanes = range(int(state["lanes"]))
         self._lane_of = {int(self._lane_ids[lane]): lane for lane in lanes}
-        self._items.counters[:], self._items.totals[:] = state["item_counters"], state["item_totals"]
+        # States from before there were prefixes have no fifth counter: it is zero then.
+        counters = state["item_counters"]
+        self._items.counters[: len(counters)], self._items.totals[:] = counters, state["item_totals"]
         self._inserted, self._sampled, self._dropped_updates = (int(n) for n in state["lifetime"])
         self._max_priority = float(state["max_priority"])
         tree = np.zeros((self.config.num_lanes, self.config.rows_per_lane))
@@ -354,6 +395,7 @@ class ReplayShard:
 
     def _check_layout(self, stored: dict[str, Any]) -> None:
         own = json.loads(json.dumps(self.config.layout()))
+        stored = {"sparse_columns": {}} | stored
         differ = [
             f"{key}: stored {stored.get(key)}, here {own[key]}" for key in own if own[key] != stored.get(key)
         ]
@@ -378,10 +420,9 @@ class ReplayShard:
         with self._lock:
             self._refuse_while_saving()
             large = snapshot.large_columns(self._ring)
-            small = self._small_state([name for name in self._ring.columns if name not in large])
-            self._job = SnapshotJob(
-                Path(path), self._ring, large, small, self._lock, self._incarnation, previous
-            )
+            small = self._small_state([name for name in self._ring.names if name not in large])
+            parts = (self._ring, large, small, self._lock, self._incarnation)
+            self._job = SnapshotJob(Path(path), *parts, previous, self._sparse.pools)
             return self._job
 
     def load(self, path: Path | str) -> None:
@@ -396,7 +437,7 @@ class ReplayShard:
             try:
                 stored = snapshot.Snapshot.open(Path(path))
                 self._set_small_state(stored.small_state())
-                stored.fill(self._ring)
+                stored.fill(self._ring, self._sparse.pools)
             except (KeyError, ValueError) as error:
                 self._reset()
                 raise SnapshotError(f"{path}: not a snapshot this version can read: {error!r}") from error
@@ -413,3 +454,8 @@ class ReplayShard:
         if self._job is not None:
             for start, stop in self._ring.spans(lane, count):
                 self._job.keep(lane, start, stop)
+
+
+def _named(state: Mapping[str, Array], kind: str) -> dict[str, Array]:
+    """Return the entries `<kind>:<name>` of a state by name."""
+    return {key.partition(":")[2]: value for key, value in state.items() if key.startswith(kind + ":")}

@@ -1,6 +1,7 @@
 """Snapshots: a shard's state in a directory, written in the background while the shard goes on.
 
-Small columns and counters are copied at once. Large columns (frames) are cut into chunks of slots; a chunk
+Small columns and counters are copied at once. Large columns (frames) and sparse ones are cut into chunks of
+slots, uncompressed as the shard may keep them or not: a snapshot does not depend on that. A chunk
 about to be overwritten before it was written is copied first, so the files hold the state of one moment. Rows
 never change once written, so a chunk whose newest row is the same as in an earlier snapshot is linked to it.
 
@@ -27,12 +28,15 @@ import numpy as np
 
 from rlx.replay.block import Array
 from rlx.replay.ring import ColumnRing
+from rlx.replay.sparse import SparsePool
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 STATE = "state.npz"
 _CHUNK_BYTES = 4 << 20
 _LARGE_ROW_BYTES = 64
+#: For the size of chunks only: no fewer rows are expected for each sparse value.
+_ROWS_PER_SPARSE_VALUE = 8
 
 
 class SnapshotError(RuntimeError):
@@ -41,7 +45,11 @@ class SnapshotError(RuntimeError):
 
 @dataclass(frozen=True)
 class Chunk:
-    """A file with rows of one lane: slots begin .. begin + count - 1, columns one after another."""
+    """A file with rows of one lane: slots begin .. begin + count - 1, columns one after another.
+
+    Behind the columns follow the sparse ones: how many values, the slots that they belong to counted from
+    `begin` (both int64), the values.
+    """
 
     name: str
     lane: int
@@ -54,13 +62,13 @@ class Chunk:
 
 def large_columns(ring: ColumnRing) -> list[str]:
     """Name the columns that are written chunk by chunk."""
-    return sorted(name for name in ring.columns if ring.row_nbytes(name) >= _LARGE_ROW_BYTES)
+    return sorted(name for name in ring.names if ring.row_nbytes(name) >= _LARGE_ROW_BYTES)
 
 
-def _plan(ring: ColumnRing, large: list[str], chunk_rows: int) -> list[Chunk]:
+def _plan(ring: ColumnRing, chunk_rows: int) -> list[Chunk]:
     """List the chunks of what is stored, those that will be overwritten first in front."""
     chunks: list[tuple[int, Chunk]] = []
-    for lane in range(ring.num_lanes if large else 0):
+    for lane in range(ring.num_lanes):
         filled, newest = ring.filled(lane), int(ring.next_row[lane]) - 1
         for begin in range(0, filled, chunk_rows):
             count = min(chunk_rows, filled - begin)
@@ -90,21 +98,25 @@ class SnapshotJob:
         lock: threading.RLock,
         incarnation: str,
         previous: Path | str | None,
+        pools: Mapping[str, SparsePool],
     ) -> None:
         """Fix what is to be written; the caller holds `lock`, which also guards every write to the ring."""
         self.path = path
         self.info: dict[str, float] = {}
         self._ring, self._large, self._small, self._lock = ring, large, small, lock
+        self._pools = pools
         self._incarnation = incarnation
         self._error: BaseException | None = None
         row_bytes = sum(ring.row_nbytes(name) for name in large)
+        row_bytes += sum(pool.value_nbytes for pool in pools.values()) // _ROWS_PER_SPARSE_VALUE
         self._chunk_rows = max(1, min(_CHUNK_BYTES // max(row_bytes, 1), ring.rows_per_lane))
         self._written: list[Chunk] = []
         self._linked = 0
         try:
             path.mkdir(parents=True, exist_ok=True)
             (path / MANIFEST).unlink(missing_ok=True)
-            plan = self._link(_plan(ring, large, self._chunk_rows), previous)
+            plan = _plan(ring, self._chunk_rows) if large or pools else []
+            plan = self._link(plan, previous)
         except OSError as error:
             raise SnapshotError(f"{path}: cannot write a snapshot: {error}") from error
         self._pending = {(chunk.lane, chunk.begin // self._chunk_rows): chunk for chunk in plan}
@@ -144,8 +156,12 @@ class SnapshotJob:
                 self._kept.append((chunk, self._copy(chunk)))
 
     def _copy(self, chunk: Chunk) -> bytes:
-        rows = slice(chunk.begin, chunk.begin + chunk.count)
-        return b"".join(self._ring.columns[name][chunk.lane, rows].tobytes() for name in self._large)
+        where = (chunk.lane, chunk.begin, chunk.count)
+        parts = [self._ring.read(name, *where).tobytes() for name in self._large]
+        for pool in self._pools.values():
+            offsets, values = pool.read(*where)
+            parts += [np.int64(len(offsets)).tobytes(), offsets.tobytes(), values.tobytes()]
+        return b"".join(parts)
 
     def _next(self) -> tuple[Chunk, bytes] | None:
         with self._lock:
@@ -206,6 +222,7 @@ class SnapshotJob:
                 "incarnation": self._incarnation,
                 "chunk_rows": self._chunk_rows,
                 "columns": {name: self._ring.row_nbytes(name) for name in self._large},
+                "sparse": list(self._pools),
                 "state": {"bytes": state_entry[0], "digest": state_entry[1]},
                 "chunks": [asdict(chunk) for chunk in sorted(self._written, key=lambda chunk: chunk.name)],
             }
@@ -227,6 +244,16 @@ class SnapshotJob:
                 self._pending.clear()
                 self._kept.clear()
                 self._small.clear()
+
+
+def _put_sparse(pool: SparsePool, chunk: Chunk, content: bytes, begin: int) -> int:
+    """Give a pool its values of a chunk, which stand from byte `begin` on; return where they end."""
+    count = int(np.frombuffer(content, np.int64, 1, begin)[0])
+    offsets = np.frombuffer(content, np.int64, count, begin + 8)
+    begin += 8 * (1 + count)
+    raw = np.frombuffer(content, np.uint8, count * pool.value_nbytes, begin)
+    pool.put(chunk.lane, chunk.begin, offsets, raw.view(pool.dtype).reshape(count, *pool.shape))
+    return begin + raw.nbytes
 
 
 def _digest(content: bytes) -> str:
@@ -257,6 +284,7 @@ class Snapshot:
     columns: dict[str, int]
     state: dict[str, Any]
     chunks: list[Chunk]
+    sparse: list[str]
 
     @staticmethod
     def open(path: Path) -> Snapshot:
@@ -284,7 +312,8 @@ class Snapshot:
         chunks = [Chunk(**chunk) for chunk in manifest["chunks"]]
         names = ("incarnation", "chunk_rows", "columns", "state")
         incarnation, chunk_rows, columns, state = (manifest[name] for name in names)
-        return Snapshot(path, incarnation, chunk_rows, columns, state, chunks)
+        # Snapshots from before there were sparse columns have none.
+        return Snapshot(path, incarnation, chunk_rows, columns, state, chunks, manifest.get("sparse", []))
 
     def small_state(self) -> dict[str, Array]:
         """Return the arrays that are not in chunks."""
@@ -292,24 +321,25 @@ class Snapshot:
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             return dict(stored)
 
-    def fill(self, ring: ColumnRing) -> None:
-        """Copy the chunks into a ring that has its row counts already.
+    def fill(self, ring: ColumnRing, pools: Mapping[str, SparsePool]) -> None:
+        """Copy the chunks into a ring that has its row counts already, and into empty pools.
 
         Raises:
             SnapshotError: a chunk is missing or damaged, or rows have no chunk.
         """
         held = sum(chunk.count for chunk in self.chunks)
-        if self.columns and held != ring.rows():
+        if (self.columns or self.sparse) and held != ring.rows():
             raise SnapshotError(f"{self.path}: chunks hold {held} rows of {ring.rows()}")
         for chunk in self.chunks:
             content = lz4.frame.decompress(self._read(chunk.name, chunk.bytes, chunk.digest))
-            rows = slice(chunk.begin, chunk.begin + chunk.count)
             offset = 0
             for name, row_bytes in self.columns.items():
-                column = ring.columns[name]
-                values = np.frombuffer(content, np.uint8, chunk.count * row_bytes, offset)
-                column[chunk.lane, rows] = values.view(column.dtype).reshape(chunk.count, *column.shape[2:])
-                offset += chunk.count * row_bytes
+                dtype, shape = ring.row_spec(name)
+                raw = np.frombuffer(content, np.uint8, chunk.count * row_bytes, offset)
+                ring.put(name, chunk.lane, chunk.begin, raw.view(dtype).reshape(chunk.count, *shape))
+                offset += raw.nbytes
+            for name in self.sparse:
+                offset = _put_sparse(pools[name], chunk, content, offset)
 
     def verify(self) -> None:
         """Read every file and compare it with its digest. Raises: SnapshotError."""

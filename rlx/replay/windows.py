@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -23,8 +23,10 @@ class WindowSpec:
 
     Attributes:
         length: rows returned: 1 + n for n-step DQN, burn-in + unroll + n for R2D2.
-        period: items start at every `period`-th row of an episode; at most the steps learned of a window.
-        prefix: leading rows that are not learned from (burn-in); they count in `length`.
+        period: the first learned row, which names the item, is every `period`-th row of an episode; at most
+            the steps learned of a window.
+        prefix: rows in front of it that are not learned from (burn-in), as far as the episode has them; they
+            count in `length`.
     """
 
     length: int
@@ -38,19 +40,22 @@ class WindowSpec:
 
 @dataclass(eq=False)
 class Windows:
-    """A batch of B windows of L rows; S is the frame stack.
+    """A batch of B windows of L rows, the first P of them the prefix; S is the frame stack.
 
     Attributes:
         frames: ``[B, S-1+L, *frame_shape]``; row t is seen with frames t .. t+S-1. Frames before the
             episode's start, and those of rows that are not `in_episode`, are zeros.
         columns: name -> ``[B, L, ...]``: all of a block's but `frame` and `first`; zeros where not
             `in_episode`.
-        in_episode: ``[B, L]`` bool: of the episode and stream of row 0; True for its final row.
+        in_episode: ``[B, L]`` bool: of the episode and stream of row P; True for its final row.
         item_ids: ``[B]`` int64, for `update_priorities`.
         probabilities: ``[B]`` float64, chance of the item in one draw from this shard.
         size: items the draw was made from.
-        age_env_steps: ``[B]`` float32, env steps that the shard took in since row 0.
-        versions: ``[B]`` int64, learner updates behind the weights that chose row 0's action.
+        age_env_steps: ``[B]`` float32, env steps that the shard took in since row P.
+        versions: ``[B]`` int64, learner updates behind the weights that chose row P's action.
+        sparse: name -> ``[B, O, ...]``: values of sparse columns at O rows (`ShardConfig.sparse_offsets`);
+            zeros where not known.
+        sparse_known: name -> ``[B, O]`` bool; the zeros of an episode's first row are known.
     """
 
     frames: Array
@@ -61,6 +66,8 @@ class Windows:
     size: int
     age_env_steps: Float32s
     versions: Ints
+    sparse: dict[str, Array] = field(default_factory=dict)
+    sparse_known: dict[str, Bools] = field(default_factory=dict)
 
     @property
     def batch_size(self) -> int:
@@ -74,38 +81,55 @@ class Windows:
 
 @compiled
 def _locate(
-    lanes: Ints, rows: Ints, next_row: Ints, episode_row: NDArray[np.int32], slots: Ints, in_episode: Bools
+    lanes: Ints,
+    rows: Ints,
+    next_row: Ints,
+    episode_row: NDArray[np.int32],
+    slots: Ints,
+    in_episode: Bools,
+    prefix: int,
 ) -> None:
     rows_per_lane = episode_row.shape[1]
     for b in range(rows.shape[0]):
         lane, row = lanes[b], rows[b]
         start = episode_row[lane, row % rows_per_lane]
         for j in range(slots.shape[1]):
-            slot = (row + j) % rows_per_lane
-            # A later segment counts from 0 again, so its rows have smaller numbers than the window expects.
-            inside = row + j < next_row[lane] and episode_row[lane, slot] == start + j
-            in_episode[b, j] = inside
+            offset = j - prefix
+            slot = (row + offset) % rows_per_lane
+            if offset < 0:
+                in_episode[b, j] = start + offset >= 0
+            else:
+                # A later segment counts from 0 again: its rows have smaller numbers than are expected.
+                in_episode[b, j] = row + offset < next_row[lane] and episode_row[lane, slot] == start + offset
             slots[b, j] = lane * rows_per_lane + slot
 
 
 def locate(
-    lanes: Ints, rows: Ints, length: int, next_row: Ints, episode_row: NDArray[np.int32]
+    lanes: Ints,
+    rows: Ints,
+    length: int,
+    next_row: Ints,
+    episode_row: NDArray[np.int32],
+    prefix: int = 0,
 ) -> tuple[Ints, Bools]:
     """Find the rows of windows.
 
     Args:
         lanes: ``[B]`` ring lane of each window.
-        rows: ``[B]`` absolute number of its first row, which is in the ring.
+        rows: ``[B]`` absolute number of its first learned row; it and the prefix that its episode has are in
+            the ring.
         length: L.
         next_row: ``[lanes]`` rows ever written.
         episode_row: ``[lanes, rows_per_lane]`` number of each row in its episode or stream.
+        prefix: rows of a window in front of the first learned one.
 
     Returns:
-        Slots ``[B, L]`` in a flat column, and ``[B, L]`` whether the row belongs to the first row's episode.
+        Slots ``[B, L]`` in a flat column, and ``[B, L]`` whether the row belongs to the episode of the first
+        learned row.
     """
     slots = np.empty((rows.shape[0], length), np.int64)
     in_episode = np.empty((rows.shape[0], length), np.bool_)
-    _locate(lanes, rows, next_row, episode_row, slots, in_episode)
+    _locate(lanes, rows, next_row, episode_row, slots, in_episode, prefix)
     return slots, in_episode
 
 
@@ -117,6 +141,7 @@ def _gather_frames(
     in_episode: Bools,
     episode_row: NDArray[np.int32],
     out: NDArray[np.uint8],
+    prefix: int,
 ) -> None:
     rows_per_lane = episode_row.shape[1]
     before = out.shape[1] - in_episode.shape[1]
@@ -124,10 +149,10 @@ def _gather_frames(
         lane, row = lanes[b], rows[b]
         start = episode_row[lane, row % rows_per_lane]
         for i in range(out.shape[1]):
-            j = i - before
+            j = i - before - prefix
             target = out[b, i]
             # Byte by byte, as loops: assigning slices is seven times slower here.
-            if (j < 0 and start + j >= 0) or (j >= 0 and in_episode[b, j]):
+            if (j < 0 and start + j >= 0) or (j >= 0 and in_episode[b, prefix + j]):
                 source = raw[lane * rows_per_lane + (row + j) % rows_per_lane]
                 for k in range(target.shape[0]):
                     target[k] = source[k]
@@ -143,15 +168,16 @@ def gather_frames(
     in_episode: Bools,
     episode_row: NDArray[np.int32],
     out: NDArray[np.uint8],
+    prefix: int = 0,
 ) -> None:
     """Copy the frames of windows, and those that stack before them, as bytes.
 
     Args:
         raw: ``[lanes * rows_per_lane, F]`` bytes of the frame column.
-        lanes, rows, in_episode, episode_row: as in `locate`.
+        lanes, rows, in_episode, episode_row, prefix: as in `locate`.
         out: ``[B, S-1+L, F]``; zeros are written for what is not of the episode.
     """
-    _gather_frames(raw, lanes, rows, in_episode, episode_row, out)
+    _gather_frames(raw, lanes, rows, in_episode, episode_row, out, prefix)
 
 
 class NStep(NamedTuple):
@@ -249,6 +275,20 @@ def n_step(
 
 
 @compiled
+def _rescale(x: float, epsilon: float) -> float:
+    """Compute h in the form of `rlx.losses.rescaling.rescale`."""
+    return x / (math.sqrt(abs(x) + 1.0) + 1.0) + epsilon * x
+
+
+@compiled
+def _inverse_rescale(x: float, epsilon: float) -> float:
+    """Compute h^-1 in the form of `rlx.losses.rescaling.inverse_rescale`."""
+    root = math.sqrt(1.0 + 4.0 * epsilon * (abs(x) + 1.0 + epsilon))
+    signed_w = 2.0 * x / (root + 1.0 + 2.0 * epsilon)
+    return signed_w * (abs(signed_w) + 2.0)
+
+
+@compiled
 def _absolute_td(
     rewards: Float32s,
     terminated: Bools,
@@ -261,6 +301,8 @@ def _absolute_td(
     gamma: float,
     clip: float,
     eta: float,
+    rescaled: bool,
+    epsilon: float,
     out: NDArray[np.float64],
 ) -> None:
     for b in range(rewards.shape[0]):
@@ -274,7 +316,10 @@ def _absolute_td(
                 rewards, terminated, acted, in_episode, b, start, n, gamma, clip
             )
             if discount > 0.0:
-                value += discount * q_max[b, row]
+                q = float(q_max[b, row])
+                value += discount * (_inverse_rescale(q, epsilon) if rescaled else q)
+            if rescaled:
+                value = _rescale(value, epsilon)
             error = abs(value - q_taken[b, start])
             largest = max(largest, error)
             total += error
@@ -290,27 +335,32 @@ def absolute_td(
     gamma: float,
     reward_clip: float | None,
     eta: float,
+    rescale_epsilon: float | None = None,
 ) -> NDArray[np.float64]:
     """Estimate |TD error| of windows from the values that the acting network gave.
 
-    The target is the n-step return plus the discounted `q_max` of the bootstrap row. Of a window with several
-    learned steps the result is eta * max + (1 - eta) * mean over them.
+    The target is the n-step return plus the discounted `q_max` of the bootstrap row; with a rescaling h it is
+    h(R + gamma^n h^-1(q_max)). Of a window with several learned steps the result is
+    eta * max + (1 - eta) * mean over them; the prefix does not count.
 
     Args:
         columns: `reward terminated acted q_taken q_max`, each ``[B, L]``.
         in_episode: ``[B, L]``.
         spec: gives L and the first learned row.
+        rescale_epsilon: epsilon of h, under which `q_taken` and `q_max` stand; None: no h.
 
     Returns:
         ``[B]`` float64, not negative.
 
-    Source: [ApeX] section 3 (priorities from the actor's values); [R2D2] section 2.3 (eta).
-    Differs: no value rescaling, and one network for both parts of double Q-learning.
+    Source: [ApeX] section 3 (priorities from the actor's values); [R2D2] section 2.3 (eta, h).
+    Differs: one network for both parts of double Q-learning.
     """
     out = np.empty(in_episode.shape[0], np.float64)
     clip = math.inf if reward_clip is None else float(reward_clip)
     names = ("reward", "terminated", "acted")
     rewards, terminated, acted = (columns[name] for name in names)
     values = (columns["q_taken"], columns["q_max"])
-    _absolute_td(rewards, terminated, acted, in_episode, *values, spec.prefix, n, gamma, clip, eta, out)
+    rescaled, epsilon = rescale_epsilon is not None, rescale_epsilon or 0.0
+    flags = (terminated, acted, in_episode)
+    _absolute_td(rewards, *flags, *values, spec.prefix, n, gamma, clip, eta, rescaled, epsilon, out)
     return out

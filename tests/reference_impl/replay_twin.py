@@ -5,6 +5,7 @@ It keeps every row ever sent in Python lists and decides everything anew from th
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,21 +14,52 @@ from rlx.replay.block import Block
 from rlx.replay.config import ShardConfig
 
 
+def squashed(x: float, epsilon: float) -> float:
+    """h as it is printed: [Pohlen2018] proposition A.2."""
+    return math.copysign(math.sqrt(abs(x) + 1) - 1, x) + epsilon * x
+
+
+def unsquashed(x: float, epsilon: float) -> float:
+    """h^-1 as it is printed, epsilon > 0."""
+    root = (math.sqrt(1 + 4 * epsilon * (abs(x) + 1 + epsilon)) - 1) / (2 * epsilon)
+    return math.copysign(root**2 - 1, x)
+
+
 class ReplayTwin:
     def __init__(self, config: ShardConfig) -> None:
         self.config = config
         self.kept = -(-config.capacity_env_steps // config.num_lanes)
         self.lanes: dict[int, list[dict[str, Any]]] = {}
+        self.sent: dict[int, int] = {}
 
     def add(self, block: Block) -> None:
         for i, lane_id in enumerate(block.lane_ids.tolist()):
             rows = self.lanes.setdefault(lane_id, [])
+            stream = int(block.stream_ids[i])
+            seam = not rows or rows[-1]["stream"] != stream
+            if block.start_rows is not None:
+                seam = seam or self.sent[lane_id] != block.start_rows[i]
+                self.sent[lane_id] = int(block.start_rows[i])
+            elif seam:
+                self.sent[lane_id] = 0
+            self.sent[lane_id] += block.columns["acted"].shape[1]
             for t in range(block.columns["acted"].shape[1]):
                 row = {name: column[i, t] for name, column in block.columns.items()}
-                row["stream"] = int(block.stream_ids[i])
+                row["stream"] = stream
                 row["version"] = block.version
-                begins = not rows or row["first"] or rows[-1]["stream"] != row["stream"]
-                row["start"] = len(rows) if begins else rows[-1]["start"]
+                row["sparse"] = {
+                    name: sparse.values[k]
+                    for name, sparse in (block.sparse or {}).items()
+                    for k in range(len(sparse.rows))
+                    if (sparse.lanes[k], sparse.rows[k]) == (i, t)
+                }
+                if row["first"]:
+                    row["start"], row["number"] = len(rows), 0
+                elif seam and t == 0:
+                    row["start"] = len(rows)
+                    row["number"] = 0 if block.episode_rows is None else int(block.episode_rows[i])
+                else:
+                    row["start"], row["number"] = rows[-1]["start"], rows[-1]["number"] + 1
                 rows.append(row)
 
     def same_episode(self, lane: int, row: int, other: int) -> bool:
@@ -38,7 +70,7 @@ class ReplayTwin:
         return len(self.lanes[lane]) - self.kept <= row < len(self.lanes[lane])
 
     def ended_by(self, lane: int, row: int, last: int) -> bool:
-        """Say whether the episode of `row` is known to have ended at or before row `last`."""
+        """Say whether the episode of `row`, which acted, is known to have ended at or before row `last`."""
         rows = self.lanes[lane]
         for later in range(row + 1, min(last + 1, len(rows))):
             if rows[later]["start"] != rows[row]["start"] or not rows[later]["acted"]:
@@ -48,17 +80,16 @@ class ReplayTwin:
     def is_item(self, lane: int, row: int) -> bool:
         rows, config = self.lanes[lane], self.config
         here = rows[row]
-        number = row - here["start"]
-        if not here["acted"] or number % config.window.period != 0 or not self.stored(lane, row):
+        if not here["acted"] or here["number"] % config.window.period != 0 or not self.stored(lane, row):
             return False
         whole = rows[here["start"]]["first"]
-        for back in range(1, config.frame_stack):
-            if number >= back:
+        for back in range(1, config.frame_stack + config.window.prefix):
+            if row - back >= here["start"]:
                 if not self.stored(lane, row - back):
                     return False
             elif not whole:
                 return False
-        last = row + config.window.length - 1
+        last = row + config.window.length - config.window.prefix - 1
         if last >= len(rows) and not self.ended_by(lane, row, last):
             return False
         lost = row + 1 < len(rows) and not self.same_episode(lane, row, row + 1) and not here["terminated"]
@@ -80,15 +111,37 @@ class ReplayTwin:
         return np.stack(frames)
 
     def window(self, lane: int, row: int) -> dict[str, Any]:
-        rows, length = self.lanes[lane], self.config.window.length
-        inside = [self.same_episode(lane, row, row + j) for j in range(length)]
+        """Return what the window of the item at `row` must hold."""
+        rows, spec = self.lanes[lane], self.config.window
+        numbers = range(row - spec.prefix, row - spec.prefix + spec.length)
+        inside = [self.same_episode(lane, row, j) for j in numbers]
         columns = {}
-        for name in rows[row]:
-            if name in ("frame", "first", "stream", "version", "start"):
+        for name in self.config.columns():
+            if name in ("frame", "first"):
                 continue
             zero = np.zeros_like(rows[row][name])
-            columns[name] = np.stack([rows[row + j][name] if inside[j] else zero for j in range(length)])
-        return {"in_episode": np.array(inside), "columns": columns}
+            columns[name] = np.stack(
+                [rows[j][name] if here else zero for j, here in zip(numbers, inside, strict=True)]
+            )
+        frames, zero = [], np.zeros_like(rows[row]["frame"])
+        for j in range(numbers[0] - self.config.frame_stack + 1, numbers[-1] + 1):
+            frames.append(rows[j]["frame"] if self.same_episode(lane, row, j) else zero)
+        sparse = {name: self.sparse(lane, row, name) for name in self.config.sparse_columns}
+        return {"in_episode": np.array(inside), "columns": columns, "frames": frames, "sparse": sparse}
+
+    def sparse(self, lane: int, row: int, name: str) -> tuple[list[np.ndarray], list[bool]]:
+        """Return the values of a sparse column that the window of the item at `row` wants."""
+        dtype, shape = self.config.sparse()[name]
+        rows, values, known = self.lanes[lane], [], []
+        for offset in self.config.offsets:
+            wanted = max(row + offset, rows[row]["start"])
+            value = None
+            if self.same_episode(lane, row, wanted):
+                zero = np.zeros(shape, dtype) if rows[wanted]["first"] else None
+                value = zero if rows[wanted]["first"] else rows[wanted]["sparse"].get(name)
+            known.append(value is not None)
+            values.append(np.zeros(shape, dtype) if value is None else value)
+        return values, known
 
     def n_step(self, lane: int, row: int) -> tuple[float, float, int]:
         """Return reward sum, discount and absolute bootstrap row of the step at `row`."""
@@ -110,14 +163,18 @@ class ReplayTwin:
 
     def absolute_td(self, lane: int, row: int) -> float:
         total, discount, bootstrap = self.n_step(lane, row)
-        rows = self.lanes[lane]
-        value = discount * float(rows[bootstrap]["q_max"]) if discount > 0.0 else 0.0
-        return abs(total + value - float(rows[row]["q_taken"]))
+        rows, epsilon = self.lanes[lane], self.config.rescale_epsilon
+        q_max = float(rows[bootstrap]["q_max"]) if discount > 0.0 else 0.0
+        if epsilon is None:
+            target = total + discount * q_max
+        else:
+            target = squashed(total + discount * unsquashed(q_max, epsilon), epsilon)
+        return abs(target - float(rows[row]["q_taken"]))
 
     def priority(self, lane: int, row: int) -> float:
         """Return the value on arrival, before the exponent."""
         window, errors = self.config.window, []
-        learned = range(window.prefix, window.length - self.config.n_step)
+        learned = range(window.length - window.prefix - self.config.n_step)
         for step in (row + offset for offset in learned):
             if not self.same_episode(lane, row, step) or not self.lanes[lane][step]["acted"]:
                 break

@@ -6,7 +6,7 @@ from collections import deque
 
 import numpy as np
 
-from rlx.replay.block import Block
+from rlx.replay.block import Block, SparseRows
 from rlx.replay.config import ShardConfig
 
 
@@ -21,7 +21,7 @@ class LaneActor:
         self.begin()
 
     def begin(self) -> None:
-        self.first, self.over = True, False
+        self.first, self.over, self.number = True, False, 0
         self.left = int(self.rng.integers(1, 12))
 
     def restart(self) -> None:
@@ -56,6 +56,7 @@ class LaneActor:
         for name, (dtype, shape) in config.extra_columns.items():
             row[name] = rng.integers(0, 50, shape).astype(dtype)
         self.first = not acted
+        self.number += 1
         if not acted:
             self.begin()
         self.over = ends
@@ -63,10 +64,19 @@ class LaneActor:
 
 
 class Actors:
-    """Lanes with global ids 100, 101, ... that send blocks."""
+    """Lanes with global ids 100, 101, ... that send blocks.
 
-    def __init__(self, config: ShardConfig, seed: int, restart_chance: float = 0.1) -> None:
+    Three rows in ten have a value in each sparse column. With `numbered`, blocks say how many rows of the
+    stream and of the episode were before them.
+    """
+
+    def __init__(
+        self, config: ShardConfig, seed: int, restart_chance: float = 0.1, numbered: bool = False
+    ) -> None:
+        self.config, self.numbered = config, numbered
         self.rng = np.random.default_rng(seed)
+        self.sparse_rng = np.random.default_rng(seed + 1)
+        self.sent = np.zeros(config.num_lanes, np.int64)
         self.restart_chance = restart_chance
         self.lanes = [LaneActor(config, self.rng, 7 * i) for i in range(config.num_lanes)]
         self.version = 0
@@ -76,6 +86,12 @@ class Actors:
         for i in chosen:
             if self.rng.random() < self.restart_chance:
                 self.lanes[i].restart()
+                self.sent[i] = 0
+        numbers = {}
+        if self.numbered:
+            numbers["start_rows"] = self.sent[chosen]
+            numbers["episode_rows"] = np.array([self.lanes[i].number for i in chosen], np.int64)
+            self.sent[chosen] += rows
         made = [[self.lanes[i].row() for _ in range(rows)] for i in chosen]
         columns = {name: np.array([[row[name] for row in lane] for lane in made]) for name in made[0][0]}
         self.version += 1
@@ -84,7 +100,17 @@ class Actors:
             lane_ids=np.array([100 + i for i in chosen], np.int64),
             stream_ids=np.array([self.lanes[i].stream_id for i in chosen], np.int64),
             version=self.version,
+            sparse=self.sparse(len(chosen), rows),
+            **numbers,
         )
+
+    def sparse(self, lanes: int, rows: int) -> dict[str, SparseRows]:
+        found = {}
+        for name, (dtype, shape) in self.config.sparse().items():
+            lane, row = np.nonzero(self.sparse_rng.random((lanes, rows)) < 0.3)
+            values = self.sparse_rng.integers(1, 100, (lane.size, *shape)).astype(dtype)
+            found[name] = SparseRows(lane, row, values)
+        return found
 
     def random_block(self, max_rows: int) -> Block:
         """A block of some of the lanes."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from rlx.replay import packed
 from rlx.replay.block import Block, BlockError
 from rlx.replay.config import ShardConfig
 from rlx.replay.items import decode_items
@@ -30,6 +32,14 @@ BASE = ShardConfig(
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_chunks() -> Iterator[None]:
+    """Compress frames in chunks of 3 rows: the rings of these tests hold few."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packed, "CHUNK_ROWS", 3)
+        yield
+
+
 @st.composite
 def configs(draw: st.DrawFn) -> ShardConfig:
     n = draw(st.integers(1, 4))
@@ -37,6 +47,11 @@ def configs(draw: st.DrawFn) -> ShardConfig:
     learned = draw(st.integers(1, 5))
     window = WindowSpec(prefix + learned + n, draw(st.integers(1, learned)), prefix)
     stack, lanes = draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    offsets = st.lists(st.integers(-prefix, window.length - prefix - 1), min_size=1, max_size=3)
+    sparse: dict[str, tuple[object, tuple[int, ...]]] = {
+        "state": (np.float32, (2, 3)),
+        "toy/mark": (np.int16, ()),
+    }
     rows = 2 * (window.length + stack) + draw(st.integers(0, 20))
     return ShardConfig(
         capacity_env_steps=rows * lanes,
@@ -49,6 +64,10 @@ def configs(draw: st.DrawFn) -> ShardConfig:
         gamma=0.9,
         reward_clip=draw(st.sampled_from([None, 1.0])),
         extra_columns={"toy/state": (np.float16, (2,))},
+        sparse_columns=draw(st.sampled_from([{}, sparse])),
+        sparse_offsets=draw(st.one_of(st.none(), offsets.map(tuple))),
+        rescale_epsilon=draw(st.sampled_from([None, 1e-3])),
+        compression=draw(st.sampled_from(["none", "lz4"])),
     )
 
 
@@ -81,12 +100,22 @@ def filled(config: ShardConfig, blocks: int = 30, seed: int = 0, max_rows: int =
 
 
 @settings(max_examples=25, deadline=None)
-@given(config=configs(), seed=st.integers(0, 10_000), max_rows=st.sampled_from([1, 4, 30, 90]))
-def test_items_windows_and_priorities_are_the_twins(config: ShardConfig, seed: int, max_rows: int) -> None:
-    shard, twin, actors = ReplayShard(config), ReplayTwin(config), Actors(config, seed)
+@given(
+    config=configs(),
+    seed=st.integers(0, 10_000),
+    max_rows=st.sampled_from([1, 4, 30, 90]),
+    numbered=st.booleans(),
+)
+def test_items_windows_and_priorities_are_the_twins(
+    config: ShardConfig, seed: int, max_rows: int, numbered: bool
+) -> None:
+    shard, twin = ReplayShard(config), ReplayTwin(config)
+    actors, losses = Actors(config, seed, numbered=numbered), np.random.default_rng(seed)
     for _ in range(14):
         before = set(ids(shard))
         block = actors.random_block(max_rows)
+        if numbered and losses.random() < 0.2:
+            continue
         report = shard.add(block)
         twin.add(block)
         shard.check_valid()
@@ -105,6 +134,12 @@ def test_items_windows_and_priorities_are_the_twins(config: ShardConfig, seed: i
         assert set(windows.columns) == set(expected_window["columns"])
         for name, column in expected_window["columns"].items():
             np.testing.assert_array_equal(windows[name][b], column, err_msg=name)
+        np.testing.assert_array_equal(windows.frames[b], np.stack(expected_window["frames"]))
+        assert set(windows.sparse) == set(windows.sparse_known) == set(config.sparse_columns)
+        for name, (values, known) in expected_window["sparse"].items():
+            assert windows.sparse_known[name][b].tolist() == known, name
+            np.testing.assert_array_equal(windows.sparse[name][b], np.stack(values), err_msg=name)
+            assert windows.sparse[name].dtype == config.sparse_columns[name][0]
         assert windows.versions[b] == twin.lanes[lane][row]["version"]
         assert not windows["acted"][b][~windows.in_episode[b]].any()
         assert not windows.frames[b, config.frame_stack - 1 :][~windows.in_episode[b]].any()
@@ -120,7 +155,7 @@ def test_the_learner_stacks_what_the_actor_saw(config: ShardConfig, seed: int) -
     stack = config.frame_stack
     for b, (lane, row) in enumerate(named(shard, windows)):
         for t in np.flatnonzero(windows.in_episode[b]):
-            seen = actors.lanes[lane - 100].seen[row + t]
+            seen = actors.lanes[lane - 100].seen[row + t - config.window.prefix]
             got = windows.frames[b, t : t + stack]
             assert got.dtype == seen.dtype
             assert got.tobytes() == seen.tobytes()
@@ -136,15 +171,16 @@ def test_n_step_ends_as_the_stream_does(config: ShardConfig, seed: int) -> None:
         twin.add(block)
     w = everything(shard)
     arrays = (w["reward"], w["terminated"], w["acted"], w.in_episode)
-    for start in range(config.window.length - config.n_step):
+    prefix = config.window.prefix
+    for start in range(prefix, config.window.length - config.n_step):
         got = n_step(*arrays, config.n_step, config.gamma, config.reward_clip, start)
         for b, (lane, row) in enumerate(named(shard, w)):
             if not (w.in_episode[b, start] and w["acted"][b, start]):
                 continue
-            total, discount, bootstrap = twin.n_step(lane, row + start)
+            total, discount, bootstrap = twin.n_step(lane, row + start - prefix)
             assert got.returns[b] == pytest.approx(total, abs=1e-5)
             assert got.discounts[b] == pytest.approx(discount)
-            assert got.bootstrap_row[b] == bootstrap - row
+            assert got.bootstrap_row[b] == bootstrap - row + prefix
             if discount > 0.0:
                 stacked = w.frames[b, got.bootstrap_row[b] : got.bootstrap_row[b] + config.frame_stack]
                 np.testing.assert_array_equal(stacked, twin.observation(lane, bootstrap))
@@ -153,9 +189,7 @@ def test_n_step_ends_as_the_stream_does(config: ShardConfig, seed: int) -> None:
 @settings(max_examples=20, deadline=None)
 @given(config=configs(), seed=st.integers(0, 10_000))
 def test_every_step_of_an_ended_episode_is_in_a_window(config: ShardConfig, seed: int) -> None:
-    config = dataclasses.replace(config, capacity_env_steps=400 * config.num_lanes)
-    spec = dataclasses.replace(config.window, prefix=0)
-    config = dataclasses.replace(config, window=spec)
+    config, spec = dataclasses.replace(config, capacity_env_steps=400 * config.num_lanes), config.window
     shard, twin, actors = ReplayShard(config), ReplayTwin(config), Actors(config, seed)
     for _ in range(12):
         block = actors.random_block(20)
@@ -163,7 +197,7 @@ def test_every_step_of_an_ended_episode_is_in_a_window(config: ShardConfig, seed
         twin.add(block)
     learned = set()
     for lane, row in ids(shard):
-        for step in range(row, row + spec.length - config.n_step):
+        for step in range(row, row + spec.length - spec.prefix - config.n_step):
             if twin.same_episode(lane, row, step):
                 learned.add((lane, step))
     for lane, rows in twin.lanes.items():
@@ -440,6 +474,9 @@ def goes_on_equally(one: ReplayShard, two: ReplayShard) -> None:
         assert w.item_ids.tobytes() == v.item_ids.tobytes()
         assert w.probabilities.tobytes() == v.probabilities.tobytes()
         assert w.age_env_steps.tobytes() == v.age_env_steps.tobytes()
+        for name in one.config.sparse_columns:
+            assert w.sparse[name].tobytes() == v.sparse[name].tobytes()
+            assert w.sparse_known[name].tobytes() == v.sparse_known[name].tobytes()
         one.update_priorities(w.item_ids, np.arange(6.0))
         two.update_priorities(v.item_ids, np.arange(6.0))
         config = dataclasses.replace(one.config)

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rlx.replay import snapshot
+from rlx.replay import packed, snapshot
+from rlx.replay.config import ShardConfig
 from rlx.replay.shard import ReplayShard
 from rlx.replay.shard_actor import ReplayShardActor
 from rlx.replay.snapshot import Snapshot, SnapshotError
+from rlx.replay.windows import WindowSpec
 from tests.replay.streams import Actors
 from tests.replay.test_shard import BASE, filled, goes_on_equally
 
@@ -22,10 +24,32 @@ CONFIG = dataclasses.replace(
 )
 
 
+SEQUENCES = dataclasses.replace(
+    CONFIG,
+    window=WindowSpec(length=12, period=4, prefix=5),
+    sparse_columns={"state": (np.float32, (2, 16)), "toy/mark": (np.int16, ())},
+    sparse_offsets=(-5, 0),
+    rescale_epsilon=1e-3,
+)
+VARIANTS = {
+    "plain": CONFIG,
+    "lz4": dataclasses.replace(CONFIG, compression="lz4"),
+    "sequences": SEQUENCES,
+    "sequences-lz4": dataclasses.replace(SEQUENCES, compression="lz4"),
+    "small-frames-lz4": dataclasses.replace(SEQUENCES, compression="lz4", frame_shape=(2,), extra_columns={}),
+}
+
+
+@pytest.fixture(params=VARIANTS.values(), ids=VARIANTS)
+def config(request: pytest.FixtureRequest) -> ShardConfig:
+    return request.param
+
+
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut a lane's 100 rows into 13 chunks of 8 rows."""
+    """Cut a lane's 100 rows into 13 chunks of 8 rows; compress 3 rows together."""
     monkeypatch.setattr(snapshot, "_CHUNK_BYTES", 8 * (81 + 80))
+    monkeypatch.setattr(packed, "CHUNK_ROWS", 3)
 
 
 @pytest.fixture
@@ -48,23 +72,61 @@ def equal(one: dict[str, Any], two: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("blocks", [0, 1, 5, 100])
-def test_save_and_load_is_the_identity(tmp_path: Path, blocks: int) -> None:
-    shard = filled(CONFIG, blocks=blocks)
+def test_save_and_load_is_the_identity(tmp_path: Path, config: ShardConfig, blocks: int) -> None:
+    shard = filled(config, blocks=blocks)
     if blocks == 100:
-        assert shard.stats()["inserted"] > 2 * CONFIG.capacity_env_steps
+        assert shard.stats()["inserted"] > 2 * config.capacity_env_steps
     job = shard.save(tmp_path / "s")
     assert job.wait()
-    for other in (ReplayShard(CONFIG), filled(CONFIG, blocks=40, seed=8)):
+    for other in (ReplayShard(config), filled(config, blocks=40, seed=8)):
         other.load(tmp_path / "s")
         other.check_valid()
         equal(shard.get_state(), other.get_state())
-    if blocks > 1:
+    if blocks > 5:
         goes_on_equally(shard, other)
 
 
+@pytest.mark.parametrize("blocks", [1, 5, 60])
+def test_compression_is_a_matter_of_the_shard_alone(tmp_path: Path, config: ShardConfig, blocks: int) -> None:
+    changed = dataclasses.replace(config, compression="none" if config.compression == "lz4" else "lz4")
+    shard, twin = filled(config, blocks=blocks), filled(changed, blocks=blocks)
+    equal(shard.get_state(), twin.get_state())
+    shard.save(tmp_path / "s").wait()
+    other = filled(changed, blocks=30, seed=2)
+    other.load(tmp_path / "s")
+    other.check_valid()
+    equal(shard.get_state(), other.get_state())
+    other.set_state(filled(config, blocks=7, seed=3).get_state())
+    other.check_valid()
+    other.set_state(shard.get_state())
+    if blocks > 5:
+        goes_on_equally(shard, other)
+
+
+def test_state_from_before_there_were_prefixes_can_be_read(tmp_path: Path) -> None:
+    shard = filled(CONFIG, blocks=60)
+    state = shard.get_state()
+    layout = json.loads(str(state["layout"]))
+    del layout["sparse_columns"]
+    other = ReplayShard(CONFIG)
+    other.set_state(
+        state | {"layout": np.array(json.dumps(layout)), "item_counters": state["item_counters"][:4]}
+    )
+    equal(state, other.get_state())
+    saved(tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    del manifest["digest"], manifest["sparse"]
+    manifest["digest"] = snapshot._manifest_digest(manifest)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    other.load(tmp_path)
+    equal(other.get_state(), filled(CONFIG, blocks=20).get_state())
+
+
 @pytest.mark.parametrize("warm", [3, 40])
-def test_a_snapshot_is_of_the_moment_of_the_call(tmp_path: Path, gate: threading.Event, warm: int) -> None:
-    shard, actors = ReplayShard(CONFIG), Actors(CONFIG, 4)
+def test_a_snapshot_is_of_the_moment_of_the_call(
+    tmp_path: Path, gate: threading.Event, config: ShardConfig, warm: int
+) -> None:
+    shard, actors = ReplayShard(config), Actors(config, 4)
     for _ in range(warm):
         shard.add(actors.random_block(9))
     before = shard.get_state()
@@ -77,14 +139,14 @@ def test_a_snapshot_is_of_the_moment_of_the_call(tmp_path: Path, gate: threading
     assert not job.done()
     gate.set()
     job.wait()
-    other = ReplayShard(CONFIG)
+    other = ReplayShard(config)
     other.load(tmp_path)
     equal(before, other.get_state())
     assert not np.array_equal(before["next_row"], shard.get_state()["next_row"])
 
 
-def test_a_snapshot_while_a_thread_adds(tmp_path: Path) -> None:
-    shard, actors = filled(CONFIG, blocks=40), Actors(CONFIG, 4)
+def test_a_snapshot_while_a_thread_adds(tmp_path: Path, config: ShardConfig) -> None:
+    shard, actors = filled(config, blocks=40), Actors(config, 4)
     blocks = [actors.block(7) for _ in range(60)]
     blocks = [dataclasses.replace(block, stream_ids=block.stream_ids + 900) for block in blocks]
     for attempt in range(4):
@@ -93,13 +155,18 @@ def test_a_snapshot_while_a_thread_adds(tmp_path: Path) -> None:
         for block in blocks:
             shard.add(block)
         job.wait()
-        other = ReplayShard(CONFIG)
+        other = ReplayShard(config)
         other.load(tmp_path / str(attempt))
         equal(before, other.get_state())
 
 
-def test_unchanged_chunks_are_linked(tmp_path: Path) -> None:
-    shard, actors = filled(CONFIG, blocks=100), Actors(CONFIG, 11)
+@pytest.mark.parametrize("name", ["plain", "lz4", "sequences-lz4"])
+def test_unchanged_chunks_are_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    config = VARIANTS[name]
+    # Sparse values count for the size of a chunk.
+    extra = (128 + 2) // 8 if config.sparse_columns else 0
+    monkeypatch.setattr(snapshot, "_CHUNK_BYTES", 8 * (81 + 80 + extra))
+    shard, actors = filled(config, blocks=100), Actors(config, 11)
     shard.save(tmp_path / "a").wait()
     block = actors.block(9)
     shard.add(dataclasses.replace(block, stream_ids=block.stream_ids + 900))
@@ -110,7 +177,7 @@ def test_unchanged_chunks_are_linked(tmp_path: Path) -> None:
     first = Snapshot.open(tmp_path / "a")
     first.verify()
     shutil.rmtree(tmp_path / "a")
-    other = ReplayShard(CONFIG)
+    other = ReplayShard(config)
     other.load(tmp_path / "b")
     equal(shard.get_state(), other.get_state())
 
@@ -194,6 +261,11 @@ def test_another_layout_is_refused_by_name(tmp_path: Path) -> None:
     saved(tmp_path)
     other = ReplayShard(dataclasses.replace(CONFIG, frame_stack=2, priority_exponent=0.5))
     with pytest.raises(SnapshotError, match=r"frame_stack: stored 4, here 2; priority_exponent"):
+        other.load(tmp_path)
+    other = ReplayShard(dataclasses.replace(CONFIG, sparse_columns={"state": (np.float32, (2,))}))
+    with pytest.raises(
+        SnapshotError, match=r"sparse_columns: stored \{\}, here \{'state': \['<f4', \[2\]\]\}"
+    ):
         other.load(tmp_path)
 
 
