@@ -49,6 +49,25 @@ def learning(batch_size: int, *, update_mode: str = "eager", precision: str = "f
     )
 
 
+def sequence_learning(batch_size: int, *, update_mode: str = "eager", precision: str = "f32") -> ExperimentSpec:
+    """R2D2's learner in the driver: windows of 40 + 80 + 5 rows, LSTM of 512 units, the paper's sizes but the batch."""
+    return experiment(
+        {
+            "algorithm": "r2d2",
+            "env_runners": {"num_env_runners": 1, "num_envs_per_env_runner": 16},
+            # Made-up frames are noise, which no compression makes smaller.
+            "replay": {"capacity": 40_000, "num_shards": 0, "compression": "none"},
+            "training": {
+                "batch_size": batch_size,
+                "learning_starts_env_steps": batch_size,
+                "update_mode": update_mode,
+                "precision": precision,
+            },
+            "learners": {"num_learners": 0, "num_gpus_per_learner": 0.0, "num_torch_threads": 1},
+        }
+    )
+
+
 def agent(algorithm: str, *, quick: bool) -> ExperimentSpec:
     """A whole agent in one process: one environment, batch 32, one update per 4 env steps.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rlx.replay.block import Block
+from rlx.replay.block import Block, SparseRows
 from rlx.replay.config import ShardConfig
 from rlx.replay.shard import ReplayShard
 
@@ -22,8 +22,12 @@ def make_block(config: ShardConfig, rows: int, seed: int = 0) -> Block:
     rng = np.random.default_rng(seed)
     shape = (config.num_lanes, rows)
     flags = np.zeros(shape, bool)
+    extra = {
+        name: np.zeros((*shape, *row_shape), dtype) for name, (dtype, row_shape) in config.extra_columns.items()
+    }
     return Block(
         columns={
+            **extra,
             "frame": rng.integers(0, 256, (*shape, *config.frame_shape), np.uint8),
             "action": rng.integers(0, 4, shape).astype(np.int32),
             "reward": (rng.random(shape) < 0.1).astype(np.float32),
@@ -37,7 +41,19 @@ def make_block(config: ShardConfig, rows: int, seed: int = 0) -> Block:
         lane_ids=np.arange(config.num_lanes, dtype=np.int64),
         stream_ids=np.ones(config.num_lanes, np.int64),
         version=0,
+        sparse=_states(config, rows, rng),
     )
+
+
+def _states(config: ShardConfig, rows: int, rng: np.random.Generator) -> dict[str, SparseRows]:
+    """Make values of sparse columns for the starts of all windows, if episodes begin with the block."""
+    found = {}
+    starts = np.arange(0, rows, config.window.period)
+    for name, (dtype, shape) in config.sparse_columns.items():
+        lanes = np.repeat(np.arange(config.num_lanes), starts.size)
+        values = rng.standard_normal((lanes.size, *shape)).astype(dtype)
+        found[name] = SparseRows(lanes, np.tile(starts, config.num_lanes), values)
+    return found
 
 
 def with_end(block: Block) -> Block:
@@ -57,6 +73,7 @@ def with_end(block: Block) -> Block:
         lane_ids=block.lane_ids,
         stream_ids=block.stream_ids,
         version=block.version,
+        sparse=block.sparse,
     )
 
 

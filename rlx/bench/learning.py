@@ -128,7 +128,7 @@ def make_learner(spec: ExperimentSpec, *, shard: Any) -> QLearner:
     """Build the engine's learner outside of an algorithm and connect it to a shard in this process."""
     config = build_config(spec)
     module_spec = config.get_multi_rl_module_spec(spaces=config.module_spaces())
-    learner = QLearner(config=config, module_spec=module_spec)
+    learner: QLearner = config.get_default_learner_class()(config=config, module_spec=module_spec)
     learner.build()
     learner.connect([shard])
     return learner
