@@ -23,9 +23,10 @@ DEVICES = ("cpu", "cuda")
 
 def all_figures() -> tuple[Figure, ...]:
     """Return every figure, in the order of measurement: those without Ray in this process come first."""
-    from rlx.bench import acting, agents, learning, replay, startup
+    from rlx.bench import acting, agents, learning, replay, sequences, startup
 
-    return (*startup.FIGURES, *acting.FIGURES, *learning.FIGURES, *replay.FIGURES, *agents.FIGURES)
+    without_ray = (*startup.FIGURES, *acting.FIGURES, *learning.FIGURES, *sequences.FIGURES)
+    return (*without_ray, *replay.FIGURES, *agents.FIGURES)
 
 
 def chosen(figures: Sequence[Figure], only: Sequence[str] | None, device: str) -> list[Figure]:

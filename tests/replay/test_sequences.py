@@ -30,8 +30,8 @@ CONFIG = ShardConfig(
 
 
 class Sent(NamedTuple):
-    """A block: row `f` is the first of an episode, `s` one that terminates too, `t` terminates, `c` is truncated,
-    `x` is final, `a` is any other.
+    """A block: row `f` is the first of an episode, `s` a first one that terminates, `t` terminates, `c` is
+    truncated, `x` is final, `a` is any other.
     """
 
     rows: str
