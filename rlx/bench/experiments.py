@@ -49,8 +49,13 @@ def learning(batch_size: int, *, update_mode: str = "eager", precision: str = "f
     )
 
 
-def sequence_learning(batch_size: int, *, update_mode: str = "eager", precision: str = "f32") -> ExperimentSpec:
-    """R2D2's learner in the driver: windows of 40 + 80 + 5 rows, LSTM of 512 units, the paper's sizes but the batch."""
+def sequence_learning(
+    batch_size: int, *, update_mode: str = "eager", precision: str = "f32"
+) -> ExperimentSpec:
+    """R2D2's learner in the driver.
+
+    Windows of 40 + 80 + 5 rows, LSTM of 512 units, the paper's sizes but the batch.
+    """
     return experiment(
         {
             "algorithm": "r2d2",

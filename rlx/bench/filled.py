@@ -23,7 +23,8 @@ def make_block(config: ShardConfig, rows: int, seed: int = 0) -> Block:
     shape = (config.num_lanes, rows)
     flags = np.zeros(shape, bool)
     extra = {
-        name: np.zeros((*shape, *row_shape), dtype) for name, (dtype, row_shape) in config.extra_columns.items()
+        name: np.zeros((*shape, *row_shape), dtype)
+        for name, (dtype, row_shape) in config.extra_columns.items()
     }
     return Block(
         columns={

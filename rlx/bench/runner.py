@@ -23,10 +23,10 @@ DEVICES = ("cpu", "cuda")
 
 def all_figures() -> tuple[Figure, ...]:
     """Return every figure, in the order of measurement: those without Ray in this process come first."""
-    from rlx.bench import acting, agents, learning, replay, sequences, startup
+    from rlx.bench import acting, agents, learning, replay, sequence_learning, sequences, startup
 
-    without_ray = (*startup.FIGURES, *acting.FIGURES, *learning.FIGURES, *sequences.FIGURES)
-    return (*without_ray, *replay.FIGURES, *agents.FIGURES)
+    without_ray = (*startup.FIGURES, *acting.FIGURES, *learning.FIGURES, *sequence_learning.FIGURES)
+    return (*without_ray, *sequences.FIGURES, *replay.FIGURES, *agents.FIGURES)
 
 
 def chosen(figures: Sequence[Figure], only: Sequence[str] | None, device: str) -> list[Figure]:

@@ -28,8 +28,8 @@ CPU_BATCH, GPU_BATCH = 4, 64
 class BareSequenceUpdate:
     """A hand-written update of the same network on tensors made beforehand, time first.
 
-    Burn-in of both networks without gradient, one unroll each, double n-step targets on rescaled values from sums
-    of rewards made beforehand. No replay, no stored states, no episode ends, no priorities, no metrics.
+    Burn-in of both networks without gradient, one unroll each, double n-step targets on rescaled values from
+    sums of rewards made beforehand. No replay, no stored states, no episode ends, no priorities, no metrics.
 
     Args:
         spec: the experiment of the learner that it is held against.

@@ -14,8 +14,8 @@ from rlx.replay.block import Array
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 
-#: Rows compressed together. Measured on Pong and Breakout, 84x84: with 8 a row takes a tenth more bytes, with 32
-#: windows of 7 rows take half as long again to read; windows of 128 rows take as long with 8 as with 64.
+#: Rows compressed together. Measured on Pong and Breakout, 84x84: with 8 a row takes a tenth more bytes, with
+32 #: windows of 7 rows take half as long again to read; windows of 128 rows take as long with 8 as with 64.
 CHUNK_ROWS = 16
 
 
