@@ -37,6 +37,16 @@ APEX_LOCAL: dict[str, Any] = {
     "replay": {"num_shards": 0},
     "learners": {"num_learners": 0, "num_gpus_per_learner": 0},
 }
+#: R2D2 of everything in the driver's process, with short windows and a small network.
+R2D2_LOCAL: dict[str, Any] = {
+    "algorithm": "r2d2",
+    "env": "rlx/StatelessCartPole-v1",
+    "env_runners": {"num_env_runners": 0, "weights_pull_period_env_steps": 8},
+    "replay": {"num_shards": 0, "samples_per_env_step": 0.5},
+    "training": {"n_step": 2},
+    "learners": {"num_learners": 0, "num_gpus_per_learner": 0},
+    "plugins": {"burn_in": {"burn_in": 4, "unroll": 6, "period": 3, "lstm_size": 8, "lstm_input_size": 0}},
+}
 RAINBOW: dict[str, Any] = {"algorithm": "rainbow", "training": {"v_min": 0, "v_max": 100}}
 DETERMINISTIC: dict[str, Any] = {"debugging": {"deterministic": True}}
 

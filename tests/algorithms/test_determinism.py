@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.engines import APEX_LOCAL, DETERMINISTIC, RAINBOW, assert_same, small_config, state_of
+from tests.engines import APEX_LOCAL, DETERMINISTIC, R2D2_LOCAL, RAINBOW, assert_same, small_config, state_of
 
 pytestmark = pytest.mark.usefixtures("ray_started")
 
@@ -15,6 +15,11 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
     "dqn": {},
     "rainbow": RAINBOW,
     "apex_dqn": {**APEX_LOCAL, "env_runners": {**APEX_LOCAL["env_runners"], "num_env_runners": 0}},
+    # Checkpoints fall into the middle of sequences: 1,000 rows of lanes whose windows start every 3.
+    "r2d2": R2D2_LOCAL,
+    "burn_in over dqn": {
+        "plugins": {"burn_in": {**R2D2_LOCAL["plugins"]["burn_in"], "state": "zero", "rescale": "off"}}
+    },
 }
 
 

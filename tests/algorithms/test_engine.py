@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.engines import APEX_LOCAL, small_config, train_until
+from tests.engines import APEX_LOCAL, R2D2_LOCAL, merged, small_config, train_until
 
 pytestmark = pytest.mark.usefixtures("ray_started")
 
@@ -54,6 +54,14 @@ TOPOLOGIES: dict[str, dict[str, Any]] = {
         "replay": {"num_shards": 2},
         "learners": {"num_learners": 1},
     },
+    "r2d2: two runners, two shards, two learners": merged(
+        R2D2_LOCAL,
+        {
+            "env_runners": {"num_env_runners": 2},
+            "replay": {"num_shards": 2, "samples_per_env_step": 2},
+            "learners": {"num_learners": 2},
+        },
+    ),
     "two runners, two shards, two learners": {
         "env_runners": {"num_env_runners": 2},
         "replay": {"num_shards": 2},

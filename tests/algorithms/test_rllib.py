@@ -11,12 +11,14 @@ from ray.rllib.algorithms.algorithm import Algorithm
 
 from rlx.algorithms import REGISTRY, config_class
 from rlx.algorithms.dqn import DQN, DQNConfig
-from tests.engines import APEX_LOCAL, RAINBOW, assert_same, small_config, state_of
+from tests.engines import APEX_LOCAL, R2D2_LOCAL, RAINBOW, assert_same, small_config, state_of
 
 pytestmark = pytest.mark.usefixtures("ray_started")
 
 
-@pytest.mark.parametrize("layers", [{}, RAINBOW, APEX_LOCAL], ids=["dqn", "rainbow", "apex_dqn"])
+@pytest.mark.parametrize(
+    "layers", [{}, RAINBOW, APEX_LOCAL, R2D2_LOCAL], ids=["dqn", "rainbow", "apex_dqn", "r2d2"]
+)
 def test_from_checkpoint(layers: dict[str, Any], tmp_path: Path) -> None:
     algo = small_config(layers).build_algo()
     while algo.train()["rlx"]["updates"] < 20:
@@ -53,6 +55,41 @@ def test_module_comes_alone_from_the_checkpoint(tmp_path: Path) -> None:
     found = module.forward_inference({"obs": obs})
     np.testing.assert_array_equal(found["q"].detach(), expected.detach())
     assert found["actions"].tolist() == expected.argmax(-1).tolist()
+
+
+def test_recurrent_module_comes_alone_from_the_checkpoint(tmp_path: Path) -> None:
+    """Its state goes in and out of every forward pass, as RLlib's stateful modules do it."""
+    import torch
+    from ray.rllib.core.columns import Columns
+    from ray.rllib.core.rl_module import RLModule
+
+    algo = small_config(R2D2_LOCAL).build_algo()
+    algo.train()
+    algo.save_to_path(tmp_path)
+    network = algo.learners.local_learner.q_module.q_network
+    obs = torch.randn(3, 7, 1, 2)  # [B, T, S, *frame]
+    action, reward = torch.randint(-1, 2, (3, 7)), torch.randn(3, 7)
+    expected, last = network(obs.transpose(0, 1), action.T, reward.T, network.initial_state(3))
+    algo.stop()
+    module = RLModule.from_checkpoint(tmp_path / "learner_group" / "learner" / "rl_module")["default_policy"]
+    assert module.is_stateful()
+    state = module.get_initial_state()["state"].expand(3, 2, 8)
+    for part in (slice(0, 4), slice(4, 7)):
+        found = module.forward_inference(
+            {
+                "obs": obs[:, part],
+                "previous_action": action[:, part],
+                "previous_reward": reward[:, part],
+                Columns.STATE_IN: {"state": state},
+            }
+        )
+        torch.testing.assert_close(found["q"], expected.q.transpose(0, 1)[:, part])
+        assert torch.equal(found["actions"], found["q"].argmax(-1))
+        state = found[Columns.STATE_OUT]["state"]
+    torch.testing.assert_close(state, last.transpose(0, 1))
+    start = {Columns.STATE_IN: {"state": torch.zeros(3, 2, 8)}}
+    first = module.forward_inference({"obs": obs[:, :1], **start})["q"]
+    assert first.shape == (3, 1, 2), "what came before may be left out"
 
 
 def test_rllib_s_evaluation() -> None:
