@@ -124,7 +124,8 @@ class RecurrentPolicy:
             )
             q, self._after = self._module.step(obs, action, reward, state)
             self._before = state
-            return q.cpu().numpy()
+            values: np.ndarray = q.cpu().numpy()
+        return values
 
     def state(self) -> np.ndarray:
         """Return the state before the last row, float32 `[N, 2, H]`."""

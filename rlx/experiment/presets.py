@@ -64,10 +64,16 @@ PUBLISHED_PROTOCOL: Mapping[str, Any] = {
     "frame_size": paper(84, "[DQN2015] Methods, preprocessing"),
     "grayscale": paper(True, "[DQN2015] Methods, preprocessing"),
 }
+# What a system has otherwise than those before it.
+PUBLISHED_PROTOCOL_OF: Mapping[str, Mapping[str, Any]] = {
+    "r2d2": {"life_loss_terminates": paper(False, "[R2D2] section 2.3 (no life-loss signal)")},
+}
+# An empty mapping: our sources do not say how long.
 PUBLISHED_STOP: Mapping[str, Mapping[str, Any]] = {
     "dqn": {"env_frames": paper(50_000_000, "[DQN2015] Methods, training details (200M in later work)")},
     "rainbow": {"env_frames": paper(200_000_000, "[Rainbow] section 4")},
     "apex_dqn": {"env_frames": paper(22_800_000_000, "[ApeX] table 1")},
+    "r2d2": {},
 }
 
 DQN = Preset(
@@ -360,7 +366,10 @@ def paper_values(algorithm: str, *, atari: bool = True) -> dict[Path, Paper]:
             elif not isinstance(value, Instead):
                 # A preset with a value of its own has no published one: its parent's is another system's.
                 found.pop(path, None)
-        found.update({("stop", key): value for key, value in PUBLISHED_STOP.get(preset.name, {}).items()})
+        if preset.name in PUBLISHED_STOP:
+            found = {path: value for path, value in found.items() if path[0] != "stop"}
+            found.update({("stop", key): value for key, value in PUBLISHED_STOP[preset.name].items()})
     if atari:
-        found.update({("environment", key): value for key, value in PUBLISHED_PROTOCOL.items()})
+        protocol = {**PUBLISHED_PROTOCOL, **PUBLISHED_PROTOCOL_OF.get(algorithm, {})}
+        found.update({("environment", key): value for key, value in protocol.items()})
     return found

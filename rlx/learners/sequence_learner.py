@@ -140,5 +140,5 @@ class SequenceQLearner(QLearner):
             stored = batch[STORED_STATE][:, column].transpose(0, 1).contiguous()
             output, _ = self.q_module.q_network(*at, stored)
             distance = (q[:, offset] - output.q[0]).norm(dim=-1) / largest
-            found[f"delta_q_{name}"] = sequences.masked_mean(distance, valid)
+            found[f"burn_in/delta_q_{name}"] = sequences.masked_mean(distance, valid)
         return found

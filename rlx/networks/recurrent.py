@@ -51,8 +51,8 @@ class RecurrentQNetwork(nn.Module):
 
     def initial_state(self, batch_size: int) -> Tensor:
         """Return the state at the start of an episode, zeros ``[2, B, H]``, on the network's device."""
-        weight = self.lstm.weight_hh_l0
-        return torch.zeros(2, batch_size, self.config.lstm_size, device=weight.device)
+        device = next(self.lstm.parameters()).device
+        return torch.zeros(2, batch_size, self.config.lstm_size, device=device)
 
     def core_inputs(self, obs: Tensor, previous_action: Tensor, previous_reward: Tensor) -> Tensor:
         """Compute what the LSTM takes.
@@ -93,7 +93,7 @@ class RecurrentQNetwork(nn.Module):
     def values(self, outputs: Tensor) -> Tensor:
         """Map LSTM outputs ``[T, B, H]`` to action values, float32 ``[T, B, A]``."""
         q: Tensor = self.head(outputs.flatten(0, 1)).float().squeeze(-1)
-        return q.unflatten(0, outputs.shape[:2])
+        return q.view(*outputs.shape[:2], q.shape[-1])
 
     def forward(
         self, obs: Tensor, previous_action: Tensor, previous_reward: Tensor, state: Tensor

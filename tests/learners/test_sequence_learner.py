@@ -205,7 +205,7 @@ def test_delta_q_is_zero_from_the_actor_s_own_states_and_not_from_zeros() -> Non
     for state in ("stored", "zero"):
         learner = make_learner(r2d2(state=state, burn_in=0, unroll=3, measure_delta_q=True))
         _, statistics = learner.forward_loss(prepare(learner, windows_of(play(learner))))
-        found[state] = [statistics[f"delta_q_{at}"].item() for at in ("first", "last")]
+        found[state] = [statistics[f"burn_in/delta_q_{at}"].item() for at in ("first", "last")]
     assert max(found["stored"]) < 1e-4
     assert min(found["zero"]) > 1e-3
 
