@@ -15,7 +15,7 @@ from rlx.compare.records import Row, last_known, number, points, read_json_rows
 from rlx.compare.subject import Subject
 from rlx.reference.atari import find_game
 from rlx.reference.errors import UnknownGameError
-from rlx.reference.reference import Protocol, ScoreKind
+from rlx.reference.reference import ScoreKind, ScoreProtocol
 from rlx.runs.directory import RESUMABLE_SECTIONS, effective_state, read_manifest
 from rlx.runs.evaluate import read_records
 from rlx.runs.metrics import EVALUATIONS, RESULTS
@@ -42,10 +42,13 @@ def read_rlx_run(path: Path) -> Subject:
     state = effective_state(path, manifest)
     settings = _settings(manifest)
     git = manifest.get("git") or {}
+    trained = score_protocol(environment, "training", _TRAINING_WORDS)
     series = (
         *_played(path),
         *_evaluated(path, rows, environment),
-        Series(TRAINING, protocol(environment, "training", _TRAINING_WORDS), *points(curve), reports=True),
+        Series(
+            TRAINING, score_protocol(environment, "training", _TRAINING_WORDS), *points(curve), reports=True
+        ),
     )
     return Subject(
         path=path, tool="rlx", name=str(manifest.get("name") or path.name),
@@ -59,7 +62,7 @@ def read_rlx_run(path: Path) -> Subject:
     )  # fmt: skip
 
 
-def protocol(environment: Mapping[str, Any], kind: ScoreKind, words: str) -> Protocol:
+def score_protocol(environment: Mapping[str, Any], kind: ScoreKind, words: str) -> ScoreProtocol:
     """Return how scores in an environment are measured.
 
     Args:
@@ -72,7 +75,7 @@ def protocol(environment: Mapping[str, Any], kind: ScoreKind, words: str) -> Pro
     start = f"up to {noops} no-op starts" if noops else "no no-op starts"
     actions = f"sticky actions {sticky:g}" if sticky else "no sticky actions"
     length = f"episodes of at most {cap:,} frames" if cap else "no cap"
-    return Protocol(
+    return ScoreProtocol(
         "noop" if noops else "none", noops or None, sticky, cap, kind, "unstated",
         f"{start}; {actions}; {length}; {words}",
     )  # fmt: skip
@@ -149,7 +152,7 @@ def _evaluated(path: Path, results: Sequence[Row], environment: Mapping[str, Any
     ]
     last = rows[-1].cells if rows else {}
     words = f"evaluation of {last.get('episodes')} episodes, epsilon {last.get('epsilon')}"
-    return [Series(EVALUATED, protocol(environment, "evaluation", words), *points(table))]
+    return [Series(EVALUATED, score_protocol(environment, "evaluation", words), *points(table))]
 
 
 def _played(path: Path) -> list[Series]:
@@ -172,7 +175,7 @@ def _played_series(records: Sequence[Mapping[str, Any]], path: Path) -> Series:
             (frames, float(record.get("training_seconds") or np.nan), float(record["return_mean"]))
             for frames, record in sorted(best.items())
         ]
-        how = protocol(first["environment"], "evaluation", words)
+        how = score_protocol(first["environment"], "evaluation", words)
     except (KeyError, TypeError, ValueError) as error:
         raise CompareError(
             f"a record of rlx evaluate lacks or garbles {error}", str(path / "evaluations"), "evaluate again"
