@@ -10,6 +10,7 @@ import numpy as np
 from rlx.actors.epsilon import EpsilonSource, select_actions
 from rlx.actors.frame_stack import FrameStack
 from rlx.envs.vector import EnvStep, VectorEnv
+from rlx.errors import EvaluationAbandonedError
 from rlx.plugins import PluginContext, PluginSet, RunnerPlugin, StepView
 from rlx.replay.block import Block
 
@@ -206,7 +207,11 @@ class Lanes:
             self._lengths[lane] = 0
 
     def play(
-        self, q_function: QFunction, episodes: int, on_episode: Callable[[int], None] | None = None
+        self,
+        q_function: QFunction,
+        episodes: int,
+        on_episode: Callable[[int], None] | None = None,
+        abandon: Callable[[], bool] = lambda: False,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Play whole episodes; lane i plays a number of them that is fixed beforehand.
 
@@ -214,9 +219,13 @@ class Lanes:
             q_function: stacked observations `[N, S, *frame_shape]` -> Q values `[N, A]`.
             episodes: how many.
             on_episode: told the number of counted episodes whenever one ends.
+            abandon: asked before every step whether to give up: one episode may take minutes.
 
         Returns:
             Undiscounted raw returns float64 `[episodes]` and lengths int64 `[episodes]`.
+
+        Raises:
+            EvaluationAbandonedError: `abandon` said so.
         """
         self._start()
         epsilons = self.epsilon(self.lane_ids, 0)
@@ -224,6 +233,10 @@ class Lanes:
         share[: episodes % self.num_lanes] += 1
         finished: list[list[tuple[float, int]]] = [[] for _ in range(self.num_lanes)]
         while any(len(done) < want for done, want in zip(finished, share, strict=True)):
+            if abandon():
+                raise EvaluationAbandonedError(
+                    f"given up after {sum(map(len, finished))} of {episodes} episodes"
+                )
             actions, _ = select_actions(q_function(self.stack.observation), epsilons, self.rng)
             acted = ~self._over
             step = self.env.step(actions)

@@ -42,7 +42,7 @@ def read_rlx_run(path: Path) -> Subject:
     state = effective_state(path, manifest)
     settings = _settings(manifest)
     git = manifest.get("git") or {}
-    trained = score_protocol(environment, "training", _TRAINING_WORDS)
+    score_protocol(environment, "training", _TRAINING_WORDS)
     series = (
         *_played(path),
         *_evaluated(path, rows, environment),

@@ -32,6 +32,6 @@ def faults(argument: str) -> int:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's mallopt")
 def test_memory_that_was_freed_is_not_faulted_in_again() -> None:
-    # 48 MiB are above what glibc ever keeps by itself (32 MiB), so that it maps them anew each time. Pages may be
-    # huge (2 MiB), so the comparison is with zero, not with the number of 4 KiB pages.
+    # 48 MiB are above what glibc ever keeps by itself (32 MiB), so that it maps them anew each time. Pages
+    # may be huge (2 MiB), so the comparison is with zero, not with the number of 4 KiB pages.
     assert faults("keep") < 10 < faults("leave")

@@ -79,17 +79,57 @@ def test_the_policy_is_the_checkpoint_s(run: Path) -> None:
     algo.stop()
 
 
-def test_best_is_the_one_with_the_highest_evaluation(run: Path, tmp_path: Path) -> None:
+def test_best_is_the_policy_of_the_highest_evaluation(run: Path) -> None:
+    """The network that was evaluated: playing the same episodes again gives the same returns."""
+    rows = read_evaluations(run)
+    highest = max(rows, key=lambda row: (row["return_mean"], row["env_steps"]))
+    best = find_checkpoint(run, "best")
+    assert best.path.parent == run / "best"
+    assert (best.env_steps, best.info["return_mean"]) == (highest["env_steps"], highest["return_mean"])
+    assert find_checkpoint(run, best.path.name).path == best.path
+    again = evaluate(
+        run, checkpoint="best", episodes=len(highest["returns"]), num_envs=small_envs(run), epsilon=0.0,
+        seed=highest["seed"],
+    )  # fmt: skip
+    assert again["returns"] == highest["returns"]
+    assert (again["checkpoint"], again["env_steps"]) == (best.path.name, highest["env_steps"])
+    assert again["env_frames"] == highest["env_frames"]
+    assert again["training_seconds"] > 0
+    other = evaluate(run, checkpoint="best", episodes=5, epsilon=0.5, seed=1)
+    assert other["checkpoint"] == best.path.name
+
+
+def small_envs(run: Path) -> int:
+    manifest = json.loads((run / "manifest.json").read_text())
+    return int(manifest["spec"]["evaluation"]["num_envs"])
+
+
+def test_without_a_kept_policy_best_is_a_checkpoint_of_that_step(run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     rows = read_evaluations(copy)
     assert len(rows) >= 2
     for index, row in enumerate(rows):
-        row["return_mean"] = 100.0 if index == 0 else 1.0
+        row["return_mean"] = 1000.0 if index == 0 else 1.0
     (copy / "evaluations.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     best = find_checkpoint(copy, "best")
-    assert best.row_env_steps == rows[0]["env_steps"]
+    assert best.row_env_steps == rows[0]["env_steps"], "rated above what was kept"
+    shutil.rmtree(copy / "best")
+    assert find_checkpoint(copy, "best").path == best.path
     assert best.path.name != find_checkpoint(copy).path.name
+
+
+def test_a_kept_policy_is_enough_to_be_played(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    shutil.rmtree(copy / "checkpoints")
+    assert find_checkpoint(copy, "best").path.parent.name == "best"
+    with pytest.raises(NoCheckpointError, match="no checkpoint; --checkpoint best is policy_"):
+        find_checkpoint(copy)
+    file = next(find_checkpoint(copy, "best").path.rglob("module_state.pkl"))
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    with pytest.raises(NoCheckpointError, match=r"damaged: .*module_state\.pkl has changed content"):
+        find_checkpoint(copy, "best")
 
 
 def test_the_command(run: Path) -> None:
@@ -129,7 +169,8 @@ def test_checkpoints_that_cannot_be_played(run: Path, tmp_path: Path) -> None:
     with pytest.raises(NoCheckpointError, match=r"damaged: .*module_state\.pkl has changed content"):
         find_checkpoint(copy)
     (copy / "evaluations.jsonl").unlink()
-    with pytest.raises(NoCheckpointError, match="no evaluation was made where a checkpoint is"):
+    shutil.rmtree(copy / "best")
+    with pytest.raises(NoCheckpointError, match="no evaluation has been made, so no checkpoint is the best"):
         find_checkpoint(copy, "best")
 
 
