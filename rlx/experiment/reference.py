@@ -120,6 +120,9 @@ def _takes(field: Mapping[str, Any]) -> str:
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
     kind = str(field["type"])
+    if kind == "array" and "prefixItems" in field:
+        kinds = list(dict.fromkeys(_takes(item) for item in field["prefixItems"]))
+        return f"list of {len(field['prefixItems'])}: {', '.join(kinds)}"
     if kind == "array":
         return f"list of: {_takes(field['items'])}"
     if kind == "object":
