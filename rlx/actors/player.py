@@ -75,7 +75,8 @@ def load_policy(checkpoint: Path, *, torch_threads: int = 1) -> Any:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        module = RLModule.from_checkpoint(checkpoint / POLICY_PATH)
+        # RLlib takes a relative path for the address of another storage.
+        module = RLModule.from_checkpoint(checkpoint.absolute() / POLICY_PATH)
     finally:
         logger.setLevel(level)
     return module["default_policy"].eval().requires_grad_(False)

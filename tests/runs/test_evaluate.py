@@ -153,6 +153,17 @@ def test_the_command(run: Path) -> None:
         assert call(*wrong).exit_code == code, wrong
 
 
+@pytest.mark.parametrize("checkpoint", ["last", "best", "1"])
+def test_the_command_below_the_working_directory(
+    run: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: str
+) -> None:
+    """Names and paths are relative there, as in `runs/`."""
+    monkeypatch.chdir(run.parent)
+    arguments = ["evaluate", run.name, "--out", ".", "--episodes", "2", "--checkpoint", checkpoint]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+
+
 def test_checkpoints_that_cannot_be_played(run: Path, tmp_path: Path) -> None:
     with pytest.raises(NoCheckpointError, match="no checkpoint '77'; there are: checkpoint_000001"):
         find_checkpoint(run, "77")
