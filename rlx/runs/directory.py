@@ -96,6 +96,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise RunNotFoundError(
             "not a run directory (no manifest.json)", str(path), "rlx ls lists runs"
         ) from None
+    except OSError as error:
+        raise RunDirectoryError(f"cannot be read ({error.strerror})", str(file)) from None
     except ValueError as error:
         raise RunDirectoryError(f"damaged manifest ({error})", str(file)) from None
     if not isinstance(manifest, dict):

@@ -18,13 +18,13 @@ from rlx.evaluation.protocols import Protocol, find_protocol, with_protocol
 from rlx.experiment.check import SMALL_TORSOS
 from rlx.experiment.spec import ExperimentSpec
 from rlx.runs import provenance
-from rlx.runs.checkpoints import Checkpoint, best_checkpoint, list_checkpoints, verify
+from rlx.runs.checkpoints import Checkpoint, best_checkpoint, list_checkpoints, newest_directory, verify
 from rlx.runs.directory import RunDirectory
 from rlx.runs.errors import NoCheckpointError, RunDirectoryError
 from rlx.runs.files import write_json_atomic
 from rlx.runs.launch import recorded_spec
-from rlx.runs.metrics import read_evaluations
-from rlx.runs.policies import BEST_FOLDER, best_policy, list_policies, rating
+from rlx.runs.metrics import read_ratings
+from rlx.runs.policies import BEST_FOLDER, best_policy, damaged_policies, list_policies, rating
 
 #: Folder of a run directory with one file for each `rlx evaluate`.
 FOLDER = "evaluations"
@@ -45,6 +45,7 @@ def find_checkpoint(run: Path, which: str = LAST) -> Checkpoint:
 
     Raises:
         NoCheckpointError: there is no such checkpoint, or it is damaged.
+        RunDirectoryError: `best`, and the evaluations cannot be read.
     """
     there = list_checkpoints(run / "checkpoints")
     kept = list_policies(run / BEST_FOLDER)
@@ -56,7 +57,15 @@ def find_checkpoint(run: Path, which: str = LAST) -> Checkpoint:
         if not there:
             raise NoCheckpointError("the run has no checkpoint", str(run), f"--checkpoint best is {names}")
         found = there[-1]
+        newest = newest_directory(run / "checkpoints")
+        if newest != found.path:
+            raise NoCheckpointError("damaged, and it is the newest one", str(newest), f"others: {names}")
     elif which == BEST:
+        damaged = damaged_policies(run / BEST_FOLDER)
+        if damaged:
+            raise NoCheckpointError(
+                "damaged, and it may be the best one", str(damaged[-1]), f"take it away, or name one: {names}"
+            )
         found = _best(run, there, kept)
         if found is None:
             raise NoCheckpointError(
@@ -75,7 +84,7 @@ def find_checkpoint(run: Path, which: str = LAST) -> Checkpoint:
 
 def _best(run: Path, there: list[Checkpoint], kept: list[Checkpoint]) -> Checkpoint | None:
     """Return the kept policy, or a checkpoint with a higher evaluation: not every run has kept one."""
-    ratings = {int(row.get("env_steps") or 0): float(row["return_mean"]) for row in read_evaluations(run)}
+    ratings = read_ratings(run)
     policy, checkpoint = best_policy(kept), best_checkpoint(there, ratings)
     if policy is None or (checkpoint is not None and ratings[checkpoint.row_env_steps] > rating(policy)):
         return checkpoint

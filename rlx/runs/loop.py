@@ -17,7 +17,7 @@ from rlx.runs.checkpoints import Checkpoint, CheckpointFailure, CheckpointOutcom
 from rlx.runs.directory import RunDirectory
 from rlx.runs.engine import Engine, EngineFactory
 from rlx.runs.errors import EvaluationAbandonedError, NoCheckpointError, RlxError
-from rlx.runs.metrics import MetricsWriter, discard_after, read_evaluations
+from rlx.runs.metrics import MetricsWriter, discard_after, read_ratings
 from rlx.runs.policies import PolicyStore
 from rlx.runs.signals import SignalGuard
 from rlx.runs.stopping import Periodic, limits, reached
@@ -388,8 +388,7 @@ class _Session:
             self._warn(f"no checkpoint was there: the run begins again at step 0{aside}")
         else:
             self._event(f"resumed from {checkpoint.path.name} at {checkpoint.env_steps} env steps{aside}")
-        for row in read_evaluations(self.run_dir.path):
-            self.store.ratings[int(row.get("env_steps") or 0)] = float(row["return_mean"])
+        self.store.ratings.update(read_ratings(self.run_dir.path))
 
     # Small things ---------------------------------------------------------------------------------------
 

@@ -102,6 +102,12 @@ def list_policies(directory: Path) -> list[Checkpoint]:
     return [policy for policy in found if policy is not None and "return_mean" in policy.info]
 
 
+def damaged_policies(directory: Path) -> list[Path]:
+    """Return the directories with a policy's name that hold no complete one: nobody knows how good it was."""
+    whole = {policy.path for policy in list_policies(directory)}
+    return [path for mark, path in _entries(directory) if not mark and path not in whole]
+
+
 def best_policy(policies: Sequence[Checkpoint]) -> Checkpoint | None:
     """Return the one with the highest return (the newest of equals)."""
     return max(policies, key=lambda policy: (rating(policy), policy.path.name), default=None)

@@ -15,6 +15,7 @@ from rlx.actors.player import load_policy
 from rlx.cli.exit_codes import ExitCode
 from rlx.cli.main import app
 from rlx.experiment.build import build_engine
+from rlx.runs.checkpoints import list_checkpoints
 from rlx.runs.directory import RunDirectory
 from rlx.runs.errors import NoCheckpointError, RunDirectoryError
 from rlx.runs.evaluate import evaluate, find_checkpoint, read_records
@@ -173,16 +174,41 @@ def test_checkpoints_that_cannot_be_played(run: Path, tmp_path: Path) -> None:
         find_checkpoint(empty)
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
-    file = find_checkpoint(copy).path / "learner_group/learner/rl_module/default_policy/module_state.pkl"
+    there = list_checkpoints(copy / "checkpoints")
+    file = there[-1].path / "learner_group/learner/rl_module/default_policy/module_state.pkl"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     with pytest.raises(NoCheckpointError, match=r"damaged: .*module_state\.pkl has changed content"):
         find_checkpoint(copy)
+    (find_checkpoint(copy, "1").path / "DIGEST.json").write_text("{")
+    with pytest.raises(NoCheckpointError, match=r"module_state\.pkl has changed content"):
+        find_checkpoint(copy)
+    (find_checkpoint(copy, "best").path / "DIGEST.json").write_text("{")
+    with pytest.raises(NoCheckpointError, match=r"policy_[0-9]+: damaged, and it may be the best one"):
+        find_checkpoint(copy, "best")
+    (there[-1].path / "DIGEST.json").write_text("{")
+    with pytest.raises(
+        NoCheckpointError, match="damaged, and it is the newest one; others: checkpoint_000002"
+    ):
+        find_checkpoint(copy)
     (copy / "evaluations.jsonl").unlink()
     shutil.rmtree(copy / "best")
     with pytest.raises(NoCheckpointError, match="no evaluation has been made, so no checkpoint is the best"):
         find_checkpoint(copy, "best")
+
+
+@pytest.mark.parametrize(
+    "row", ["{}", '{"return_mean": null}', '{"return_mean": "x"}'], ids=["no score", "null", "text"]
+)
+def test_damaged_evaluations_are_not_ranked(run: Path, tmp_path: Path, row: str) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    with (copy / "evaluations.jsonl").open("a") as file:
+        file.write(f"{row}\n")
+    with pytest.raises(RunDirectoryError, match=r"evaluations\.jsonl: damaged: a row has no score"):
+        find_checkpoint(copy, "best")
+    assert find_checkpoint(copy).path.name == find_checkpoint(run).path.name
 
 
 def test_a_damaged_record_is_named(run: Path, tmp_path: Path) -> None:
