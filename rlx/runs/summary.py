@@ -13,6 +13,7 @@ from rlx.runs.checkpoints import list_checkpoints
 from rlx.runs.directory import RunDirectory, effective_state, read_manifest
 from rlx.runs.errors import RlxError, RunDirectoryError, RunNotFoundError
 from rlx.runs.metrics import RESULTS, read_evaluations, read_last_result, read_results
+from rlx.runs.policies import BEST_FOLDER, best_policy, list_policies, rating
 from rlx.runs.stopping import limits, progress
 
 
@@ -113,11 +114,16 @@ def _summary(path: Path, manifest: Mapping[str, Any], now: float) -> dict[str, A
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Return `summarize` with the manifest, all evaluations and the last row: what `rlx show RUN` says."""
+    """Return `summarize` with manifest, evaluations, best policy and last row: what `rlx show RUN` says.
+
+    `best` is None where no policy was kept; else it has `return_mean` beside what a checkpoint has.
+    """
     manifest = read_manifest(path)
+    best = best_policy(list_policies(path / BEST_FOLDER))
     return {
         **summarize(path),
         "last_row": read_last_result(path),
+        "best": None if best is None else {**_checkpoint(best), "return_mean": rating(best)},
         "evaluations": read_evaluations(path),
         "manifest": manifest,
     }
