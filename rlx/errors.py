@@ -29,6 +29,10 @@ class RlxError(Exception):
         return (type(self), (self.what, self.where, self.next))
 
 
+class EvaluationAbandonedError(RlxError):
+    """Episodes that were being played are given up, because somebody asked for a stop. They count nowhere."""
+
+
 class NonFiniteLossError(RlxError):
     """The loss or a gradient became NaN or infinite. Raised by a learner; ends the run."""
 

@@ -10,6 +10,7 @@ import numpy as np
 from rlx.actors.epsilon import EpsilonSource, select_actions
 from rlx.actors.frame_stack import FrameStack
 from rlx.envs.vector import EnvStep, VectorEnv
+from rlx.errors import EvaluationAbandonedError
 from rlx.plugins import PluginContext, PluginSet, RunnerPlugin, StepView
 from rlx.replay.block import Block, SparseRows
 from rlx.replay.recurrent import (
@@ -245,7 +246,11 @@ class Lanes:
             self._lengths[lane] = 0
 
     def play(
-        self, policy: Policy, episodes: int, on_episode: Callable[[int], None] | None = None
+        self,
+        policy: Policy,
+        episodes: int,
+        on_episode: Callable[[int], None] | None = None,
+        abandon: Callable[[], bool] = lambda: False,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Play whole episodes; lane i plays a number of them that is fixed beforehand.
 
@@ -253,9 +258,13 @@ class Lanes:
             policy: gives Q values of every row.
             episodes: how many.
             on_episode: told the number of counted episodes whenever one ends.
+            abandon: asked before every step whether to give up: one episode may take minutes.
 
         Returns:
             Undiscounted raw returns float64 `[episodes]` and lengths int64 `[episodes]`.
+
+        Raises:
+            EvaluationAbandonedError: `abandon` said so.
         """
         self._start()
         epsilons = self.epsilon(self.lane_ids, 0)
@@ -263,6 +272,10 @@ class Lanes:
         share[: episodes % self.num_lanes] += 1
         finished: list[list[tuple[float, int]]] = [[] for _ in range(self.num_lanes)]
         while any(len(done) < want for done, want in zip(finished, share, strict=True)):
+            if abandon():
+                raise EvaluationAbandonedError(
+                    f"given up after {sum(map(len, finished))} of {episodes} episodes"
+                )
             actions, _ = select_actions(self._ask(policy), epsilons, self.rng)
             acted = ~self._over
             step = self.env.step(actions)

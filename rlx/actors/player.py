@@ -16,6 +16,9 @@ from rlx.actors.policy import make_policy
 from rlx.envs.spec import EnvSpec
 from rlx.envs.vector import make_vector_env
 
+#: Where RLlib puts the network in a checkpoint; a policy that is kept alone lies in the same place.
+POLICY_PATH = Path("learner_group", "learner", "rl_module")
+
 
 @dataclass(frozen=True)
 class PlayedEpisodes:
@@ -40,7 +43,7 @@ def load_policy(checkpoint: Path, *, torch_threads: int = 1) -> Any:
     """Load the acting network of a checkpoint: a `QModule` (or a class of it) on the CPU, not to be trained.
 
     Args:
-        checkpoint: a complete checkpoint directory.
+        checkpoint: a complete checkpoint directory, or a kept policy.
         torch_threads: of this process.
     """
     from ray.rllib.core.rl_module import RLModule
@@ -51,7 +54,8 @@ def load_policy(checkpoint: Path, *, torch_threads: int = 1) -> Any:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        module = RLModule.from_checkpoint(checkpoint / "learner_group" / "learner" / "rl_module")
+        # RLlib takes a relative path for the address of another storage.
+        module = RLModule.from_checkpoint(checkpoint.absolute() / POLICY_PATH)
     finally:
         logger.setLevel(level)
     return module["default_policy"].eval().requires_grad_(False)
@@ -67,18 +71,24 @@ def play_episodes(
     seed: int,
     device: Any = "cpu",
     on_episode: Callable[[int], None] | None = None,
+    abandon: Callable[[], bool] = lambda: False,
 ) -> PlayedEpisodes:
     """Play `episodes` whole episodes in fresh environments; noisy layers act by their means.
 
     Each lane's share of the episodes is fixed beforehand: taking those that end first would favour
-    short episodes. `on_episode` is told the number of counted episodes whenever one ends.
+    short episodes. `on_episode` is told the number of counted episodes whenever one ends; `abandon` is asked
+    before every step whether to give up.
+
+    Raises:
+        EvaluationAbandonedError: `abandon` said so; the episodes so far are lost.
     """
     lanes = min(num_envs, episodes)
     env = make_vector_env(env_spec, lanes, seed=seed, num_threads=1)
     module.q_network.use_noise(False)
     try:
         player = Lanes.player(env, seed=seed, epsilon=epsilon)
-        returns, lengths = player.play(make_policy(module, device, fresh_noise=False), episodes, on_episode)
+        policy = make_policy(module, device, fresh_noise=False)
+        returns, lengths = player.play(policy, episodes, on_episode, abandon)
     finally:
         module.q_network.use_noise(True)
         env.close()

@@ -12,6 +12,7 @@ import pickle
 import tempfile
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, EPISODE_RETURN_MEAN, NUM_ENV_STEPS_SAMPLED_LIFETIME
 
-from rlx.actors.player import play_episodes
+from rlx.actors.player import POLICY_PATH, play_episodes
 from rlx.algorithms.checkpoint import ENGINE_FOLDER, CheckpointJob
 from rlx.algorithms.config import ReplayConfig
 from rlx.algorithms.gone import gone_error
@@ -72,7 +73,7 @@ class ReplayAlgorithm(Algorithm):
         self._starved = False
         self._last_checkpoint: Path | None = None
         self._checkpoints = 0
-        self._eval_module: Any = None
+        self._eval_modules: Any = None
         self.learner_restarts = 0
         self._share_parameters()
 
@@ -273,16 +274,22 @@ class ReplayAlgorithm(Algorithm):
 
     # Evaluation.
 
-    def evaluate_policy(self, episodes: int, epsilon: float, seed: int) -> dict[str, Any]:
+    def evaluate_policy(
+        self, episodes: int, epsilon: float, seed: int, abandon: Callable[[], bool] = lambda: False
+    ) -> dict[str, Any]:
         """Play whole episodes with the learner's present weights, in environments of their own.
 
         Args:
             episodes: how many.
             epsilon: probability of a random action.
             seed: of the environments and of those random actions.
+            abandon: asked before every step whether to give up.
 
         Returns:
             `returns` (undiscounted, raw), `lengths` (env steps), `seconds`.
+
+        Raises:
+            EvaluationAbandonedError: `abandon` said so.
         """
         started = time.perf_counter()
         played = play_episodes(
@@ -293,6 +300,7 @@ class ReplayAlgorithm(Algorithm):
             epsilon=epsilon,
             seed=seed,
             device=self._evaluation_device(),
+            abandon=abandon,
         )
         return {
             "returns": played.returns.tolist(),
@@ -306,11 +314,24 @@ class ReplayAlgorithm(Algorithm):
     def _evaluated_module(self) -> Any:
         if self.learners.local:
             return self.learners.local_learner.q_module
-        if self._eval_module is None:
+        if self._eval_modules is None:
             spec = self.config.get_multi_rl_module_spec(spaces=self.spaces, inference_only=True)
-            self._eval_module = spec.build()[DEFAULT_MODULE_ID].eval().requires_grad_(False)
-        self._eval_module.set_state(ray.get(self.learners.weights()))
-        return self._eval_module
+            self._eval_modules = spec.build()
+            self._eval_modules[DEFAULT_MODULE_ID].eval().requires_grad_(False)
+        module = self._eval_modules[DEFAULT_MODULE_ID]
+        module.set_state(ray.get(self.learners.weights()))
+        return module
+
+    def save_policy(self, directory: Path | str) -> None:
+        """Write the network that the last evaluation played, as `rlx.actors.player.load_policy` reads it.
+
+        Args:
+            directory: a folder; call before training goes on.
+        """
+        # Remote learners may have newer weights by now; local ones have waited.
+        local = self.learners.local
+        modules = self.learners.local_learner.module if local else self._eval_modules
+        modules.save_to_path(Path(directory).absolute() / POLICY_PATH)
 
     # Checkpoints.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ray.rllib.utils.metrics import (
 )
 
 from rlx.actors.epsilon import EpsilonSource
-from rlx.actors.player import play_episodes
+from rlx.actors.player import POLICY_PATH, play_episodes
 from rlx.algorithms.progress import EPISODE_WINDOW
 from rlx.algorithms.rllib_env import GAME_LENGTHS, GAME_RETURNS
 from rlx.envs.spec import EnvSpec
@@ -71,6 +71,7 @@ class RllibEngine:
         self._lengths: deque[float] = deque(maxlen=EPISODE_WINDOW)
         self._events: list[str] = []
         self._restarts = 0
+        self._played_modules: Any = None
 
     @property
     def first_env_step_at(self) -> float | None:
@@ -161,27 +162,39 @@ class RllibEngine:
 
     # Evaluation.
 
-    def evaluate_policy(self, episodes: int, epsilon: float, seed: int) -> dict[str, Any]:
-        """Play whole episodes with the learner's weights: `returns`, `lengths`, `seconds`."""
+    def evaluate_policy(
+        self, episodes: int, epsilon: float, seed: int, abandon: Callable[[], bool] = lambda: False
+    ) -> dict[str, Any]:
+        """Play whole episodes with the learner's weights: `returns`, `lengths`, `seconds`.
+
+        Raises:
+            EvaluationAbandonedError: `abandon`, which is asked before every step, said so.
+        """
         started = time.perf_counter()
-        module = self.algorithm.config.get_rl_module_spec(
+        modules = self.algorithm.config.get_multi_rl_module_spec(
             spaces=self.algorithm.spaces, inference_only=True
         ).build()
         weights = self.algorithm.learner_group.get_weights()
-        module.set_state(weights[DEFAULT_MODULE_ID])
+        modules[DEFAULT_MODULE_ID].set_state(weights[DEFAULT_MODULE_ID])
+        self._played_modules = modules
         played = play_episodes(
-            module.eval(),
+            modules[DEFAULT_MODULE_ID].eval(),
             self.env_spec,
             episodes=episodes,
             num_envs=self.spec.evaluation.num_envs,
             epsilon=epsilon,
             seed=seed,
+            abandon=abandon,
         )
         return {
             "returns": played.returns.tolist(),
             "lengths": played.lengths.tolist(),
             "seconds": time.perf_counter() - started,
         }
+
+    def save_policy(self, directory: Path | str) -> None:
+        """Write the network that the last evaluation played, as `rlx.actors.player.load_policy` reads it."""
+        self._played_modules.save_to_path(Path(directory).absolute() / POLICY_PATH)
 
     # Checkpoints.
 

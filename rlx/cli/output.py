@@ -160,6 +160,9 @@ def run(description: Mapping[str, Any], returns: Sequence[float], *, as_json: bo
     for checkpoint in d["checkpoints"]:
         size = format_bytes(checkpoint["size_bytes"])
         print(f"  {checkpoint['name']}  {checkpoint['env_steps']} env steps  {size}")
+    if (best := d["best"]) is not None:
+        size = format_bytes(best["size_bytes"])
+        print(f"  {best['name']}  {best['env_steps']} env steps  {size}  best, {_real(best['return_mean'])}")
 
 
 @contextlib.contextmanager

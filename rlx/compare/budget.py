@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlx.compare.errors import CompareUsageError
-from rlx.reference.reference import Protocol, ScorePoint
+from rlx.reference.reference import ScorePoint, ScoreProtocol
 
 Array = NDArray[np.float64]
 Axis = Literal["frames", "seconds"]
@@ -108,7 +108,7 @@ class Series:
     """
 
     source: str
-    protocol: Protocol
+    protocol: ScoreProtocol
     env_frames: Array
     seconds: Array | None
     score: Array

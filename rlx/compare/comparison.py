@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
@@ -32,30 +32,40 @@ DEFAULT_REFERENCES = (
 )  # fmt: skip
 
 
+class Question(TypedDict, total=False):
+    """How runs are compared; `rlx compare` and `rlx report` take the same.
+
+    Keys:
+        to: names of references, with commas; None for those of `DEFAULT_REFERENCES` that fit; empty for none.
+        at: `10M-steps`, `40M-frames`, `1h`, `final` or `best`; None reads each score as its reference does.
+        allow_mixed: whether what was measured otherwise is shown, marked, instead of refused.
+        require: `Breakout>=120` and the like.
+        seed: of the bootstrap.
+    """
+
+    to: str | None
+    at: str | None
+    allow_mixed: bool
+    require: Sequence[str]
+    seed: int
+
+
 def compare(
     runs: Sequence[str],
     root: Path = Path("runs"),
     *,
-    to: str | None = None,
-    at: str | None = None,
-    allow_mixed: bool = False,
-    require: Sequence[str] = (),
     columns: str | None = None,
     game: str | None = None,
-    seed: int = 0,
+    **question: Unpack[Question],
 ) -> dict[str, Any]:
     """Compare runs with each other and with published results.
 
     Args:
         runs: what `rlx.compare.subjects.read_subjects` takes.
         root: folder of run directories.
-        to: names of references, with commas; None for those of `DEFAULT_REFERENCES` that fit; empty for none.
-        at: `10M-steps`, `40M-frames`, `1h`, `final` or `best`; None reads each score as its reference does.
-        allow_mixed: whether what was measured otherwise is shown, marked, instead of refused.
-        require: `Breakout>=120` and the like.
         columns: of a CSV, `steps=a,score=b`.
         game: environment id or game of results that do not say.
-        seed: of the bootstrap.
+        question: see `Question`.
 
     Returns:
         The document; strict JSON after `rlx.runs.files.plain`.
@@ -63,8 +73,7 @@ def compare(
     Raises:
         RlxError: a run is missing or damaged, a name unknown, or protocols are mixed.
     """
-    agents = read_agents(runs, root, columns=columns, game=game)
-    return compare_agents(agents, to=to, at=at, allow_mixed=allow_mixed, require=require, seed=seed)
+    return compare_agents(read_agents(runs, root, columns=columns, game=game), **question)
 
 
 def read_agents(
@@ -83,7 +92,7 @@ def compare_agents(
     require: Sequence[str] = (),
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Compare runs that were read; arguments, document and errors are those of `compare`."""
+    """Compare runs that were read; arguments are those of `Question`, document and errors of `compare`."""
     point = None if at is None else parse_at(at)
     named = list(dict.fromkeys(find_reference(name) for name in _names(to)))
     _refuse_no_scores(agents)

@@ -7,16 +7,19 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from rlx.compare.budget import BEST, FINAL, WINDOW, At, Reading, Series, at_frames, at_seconds, quantity, read
+from rlx.compare.rlx_run import score_protocol
 from rlx.compare.subject import Subject
+from rlx.evaluation.protocols import PROTOCOLS
 from rlx.reference.curves import curve
-from rlx.reference.reference import Protocol, Reference
+from rlx.reference.reference import Reference, ScoreProtocol
 
 Missing = Literal["", "protocol", "value"]
 
-#: What `rlx evaluate --protocol` plays.
+#: How scores of `rlx evaluate --protocol NAME` are measured on Atari.
 _EVALUABLE = {
-    "noop30": Protocol("noop", 30, 0.0, 108_000, "evaluation", "unstated"),
-    "sticky": Protocol("none", None, 0.25, 108_000, "evaluation", "unstated"),
+    name: score_protocol(played.changes, "evaluation", played.title)
+    for name, played in PROTOCOLS.items()
+    if "atari" in played.families
 }
 _FIELDS = {
     "start": "start",
@@ -41,13 +44,13 @@ class Match:
     """
 
     reading: Reading
-    protocol: Protocol | None
+    protocol: ScoreProtocol | None
     missing: Missing = ""
     differences: tuple[str, ...] = ()
     advice: str = ""
 
 
-def find_match(subject: Subject, wanted: Protocol, at: At) -> Match:
+def find_match(subject: Subject, wanted: ScoreProtocol, at: At) -> Match:
     """Find the score of a run that was measured as `wanted` says, and read it.
 
     Args:
@@ -111,7 +114,7 @@ def reference_curve(reference: Reference, game: str) -> Series | None:
     )  # fmt: skip
 
 
-def read_reference(reference: Reference, game: str, at: At | None) -> tuple[Reading, Protocol]:
+def read_reference(reference: Reference, game: str, at: At | None) -> tuple[Reading, ScoreProtocol]:
     """Read a reference's score on a game, and say how it was measured.
 
     Args:
@@ -139,7 +142,7 @@ def read_reference(reference: Reference, game: str, at: At | None) -> tuple[Read
     return Reading(None, at.point, reason=reason), replace(protocol, score_point=at.point)
 
 
-def describe_differences(ours: Protocol, theirs: Protocol) -> tuple[str, ...]:
+def describe_differences(ours: ScoreProtocol, theirs: ScoreProtocol) -> tuple[str, ...]:
     """Return what two protocols do not share, as `field: ours, not theirs`."""
     return tuple(
         f"{_FIELDS[name]}: {getattr(ours, name)}, not {getattr(theirs, name)}"
@@ -147,14 +150,14 @@ def describe_differences(ours: Protocol, theirs: Protocol) -> tuple[str, ...]:
     )
 
 
-def open_words(ours: Protocol, theirs: Protocol) -> tuple[str, ...]:
+def open_words(ours: ScoreProtocol, theirs: ScoreProtocol) -> tuple[str, ...]:
     """Return what one of two protocols leaves open, so that nobody knows whether it is equal."""
     names = dict.fromkeys((*ours.unknown(), *theirs.unknown()))
     noop = {ours.start, theirs.start} == {"noop"}
     return tuple(_FIELDS[name] for name in names if name != "noop_max" or noop)
 
 
-def command(subject: Subject, wanted: Protocol, at: At) -> str:
+def command(subject: Subject, wanted: ScoreProtocol, at: At) -> str:
     """Return the `rlx evaluate` that would make the score; empty if none would."""
     if subject.tool != "rlx" or subject.game is None:
         return ""
@@ -166,7 +169,7 @@ def command(subject: Subject, wanted: Protocol, at: At) -> str:
     return f"rlx evaluate {subject.path} --protocol {name} --checkpoint {which}"
 
 
-def _nearest(subject: Subject, wanted: Protocol, at: At) -> Match:
+def _nearest(subject: Subject, wanted: ScoreProtocol, at: At) -> Match:
     """Return the score with the fewest differences, to be shown apart or refused."""
     if not subject.series:
         return Match(Reading(None, at.point, reason="the run has no score yet"), None, "value")
@@ -176,7 +179,7 @@ def _nearest(subject: Subject, wanted: Protocol, at: At) -> Match:
     return Match(reading, own, "protocol", describe_differences(own, wanted), command(subject, wanted, at))
 
 
-def _differs(own: Protocol, wanted: Protocol) -> Sequence[str]:
+def _differs(own: ScoreProtocol, wanted: ScoreProtocol) -> Sequence[str]:
     return replace(own, score_point="unstated").differences(wanted)
 
 

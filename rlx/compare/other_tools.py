@@ -16,7 +16,7 @@ from rlx.compare.records import Row, last_known, number, points, read_csv_rows, 
 from rlx.compare.subject import Subject
 from rlx.reference.atari import find_game
 from rlx.reference.errors import UnknownGameError, did_you_mean
-from rlx.reference.reference import Protocol, ScoreKind
+from rlx.reference.reference import ScoreKind, ScoreProtocol
 
 RESULT_FILES = ("result.json", "progress.csv")
 COLUMNS = ("frames", "steps", "seconds", "score", "seed")
@@ -164,7 +164,7 @@ def _subject(
     env: str,
     table: Sequence[tuple[float, float, float]],
     settings: str,
-    protocol: Protocol,
+    protocol: ScoreProtocol,
     seed: int | None,
     notes: tuple[str, ...],
 ) -> Subject:
@@ -180,13 +180,13 @@ def _subject(
     )  # fmt: skip
 
 
-def _protocol(env: str, kind: ScoreKind, words: str) -> Protocol:
+def _protocol(env: str, kind: ScoreKind, words: str) -> ScoreProtocol:
     """Return what an id says of the protocol: sticky actions; starts and cap were the wrapper's choice."""
     sticky = None
     version = _VERSION.search(env)
     if _atari_game(env) is not None and version is not None:
         sticky = 0.0 if version[1] == "4" else 0.25
-    return Protocol("unstated", None, sticky, None, kind, "unstated", words)
+    return ScoreProtocol("unstated", None, sticky, None, kind, "unstated", words)
 
 
 def _atari_game(env: str) -> str | None:

@@ -15,6 +15,9 @@ import numpy as np
 from rlx.compare.budget import Array
 from rlx.compare.errors import CompareError
 
+#: What next, where a file is damaged.
+RESTORE = "restore the file from a copy, or leave this run out"
+
 
 class Row(NamedTuple):
     """One row of a file and its line."""
@@ -46,7 +49,7 @@ def read_json_rows(file: Path) -> list[Row]:
         except ValueError:
             cells = None
         if not isinstance(cells, dict):
-            raise CompareError("damaged: no JSON object in this line", f"{file}:{number}", _RESTORE)
+            raise CompareError("damaged: no JSON object in this line", f"{file}:{number}", RESTORE)
         rows.append(Row(number, cells))
     return rows
 
@@ -62,14 +65,14 @@ def read_csv_rows(file: Path) -> list[Row]:
     reader = csv.reader(io.StringIO(whole))
     header = next(reader, [])
     if not header:
-        raise CompareError("damaged: no header line", str(file), _RESTORE)
+        raise CompareError("damaged: no header line", str(file), RESTORE)
     rows = []
     for cells in reader:
         if not cells:
             continue
         if len(cells) != len(header):
             what = f"damaged: {len(cells)} cells in a table of {len(header)} columns"
-            raise CompareError(what, f"{file}:{reader.line_num}", _RESTORE)
+            raise CompareError(what, f"{file}:{reader.line_num}", RESTORE)
         rows.append(Row(reader.line_num, dict(zip(header, cells, strict=True))))
     return rows
 
@@ -86,8 +89,20 @@ def number(row: Row, key: str, file: Path) -> float:
     try:
         found = float(value)
     except (TypeError, ValueError):
-        raise CompareError(f"{key} is {value!r}, no number", f"{file}:{row.line}", _RESTORE) from None
+        raise CompareError(f"{key} is {value!r}, no number", f"{file}:{row.line}", RESTORE) from None
     return found if math.isfinite(found) else math.nan
+
+
+def required(row: Row, key: str, file: Path) -> float:
+    """Return a cell that must have a number.
+
+    Raises:
+        CompareError: it is empty, missing, or something else.
+    """
+    found = number(row, key, file)
+    if math.isnan(found):
+        raise CompareError(f"damaged: no {key} in this row", f"{file}:{row.line}", RESTORE)
+    return found
 
 
 def points(rows: Sequence[tuple[float, float, float]]) -> Points:
@@ -113,11 +128,8 @@ def last_known(rows: Sequence[tuple[float, float, float]], column: int) -> float
     return next((row[column] for row in reversed(rows) if not math.isnan(row[column])), None)
 
 
-_RESTORE = "restore the file from a copy, or leave this run out"
-
-
 def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise CompareError(f"cannot be read ({error})", str(file), _RESTORE) from None
+        raise CompareError(f"cannot be read ({error})", str(file), RESTORE) from None

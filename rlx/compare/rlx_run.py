@@ -11,11 +11,12 @@ import numpy as np
 
 from rlx.compare.budget import Series
 from rlx.compare.errors import CompareError
-from rlx.compare.records import Row, last_known, number, points, read_json_rows
+from rlx.compare.records import Row, last_known, number, points, read_json_rows, required
 from rlx.compare.subject import Subject
+from rlx.compare.whole import refuse_missing_rows
 from rlx.reference.atari import find_game
 from rlx.reference.errors import UnknownGameError
-from rlx.reference.reference import Protocol, ScoreKind
+from rlx.reference.reference import ScoreKind, ScoreProtocol
 from rlx.runs.directory import RESUMABLE_SECTIONS, effective_state, read_manifest
 from rlx.runs.evaluate import read_records
 from rlx.runs.metrics import EVALUATIONS, RESULTS
@@ -38,14 +39,20 @@ def read_rlx_run(path: Path) -> Subject:
     env = str(manifest.get("env"))
     environment = _environment(manifest, path)
     rows = read_json_rows(path / RESULTS) if (path / RESULTS).exists() else []
-    curve = [_columns(row, path / RESULTS, "seconds") for row in rows]
+    evaluations = read_json_rows(path / EVALUATIONS) if (path / EVALUATIONS).exists() else []
+    records = read_records(path)
+    refuse_missing_rows(path, manifest, rows, evaluations, len(records))
+    curve = [_point(row, path / RESULTS) for row in rows]
     state = effective_state(path, manifest)
     settings = _settings(manifest)
     git = manifest.get("git") or {}
+    score_protocol(environment, "training", _TRAINING_WORDS)
     series = (
-        *_played(path),
-        *_evaluated(path, rows, environment),
-        Series(TRAINING, protocol(environment, "training", _TRAINING_WORDS), *points(curve), reports=True),
+        *_played(path, records),
+        *_evaluated(path, rows, evaluations, environment),
+        Series(
+            TRAINING, score_protocol(environment, "training", _TRAINING_WORDS), *points(curve), reports=True
+        ),
     )
     return Subject(
         path=path, tool="rlx", name=str(manifest.get("name") or path.name),
@@ -59,7 +66,7 @@ def read_rlx_run(path: Path) -> Subject:
     )  # fmt: skip
 
 
-def protocol(environment: Mapping[str, Any], kind: ScoreKind, words: str) -> Protocol:
+def score_protocol(environment: Mapping[str, Any], kind: ScoreKind, words: str) -> ScoreProtocol:
     """Return how scores in an environment are measured.
 
     Args:
@@ -72,7 +79,7 @@ def protocol(environment: Mapping[str, Any], kind: ScoreKind, words: str) -> Pro
     start = f"up to {noops} no-op starts" if noops else "no no-op starts"
     actions = f"sticky actions {sticky:g}" if sticky else "no sticky actions"
     length = f"episodes of at most {cap:,} frames" if cap else "no cap"
-    return Protocol(
+    return ScoreProtocol(
         "noop" if noops else "none", noops or None, sticky, cap, kind, "unstated",
         f"{start}; {actions}; {length}; {words}",
     )  # fmt: skip
@@ -131,33 +138,38 @@ def _game(env: str, environment: Mapping[str, Any]) -> str | None:
         return None
 
 
-def _columns(row: Row, file: Path, seconds: str) -> tuple[float, float, float]:
-    return (number(row, "env_frames", file), number(row, seconds, file), number(row, "return_mean", file))
+def _point(row: Row, file: Path) -> tuple[float, float, float]:
+    """Return frames, seconds and score of a row; before the first finished episode there is no score."""
+    return required(row, "env_frames", file), number(row, "seconds", file), number(row, "return_mean", file)
 
 
-def _evaluated(path: Path, results: Sequence[Row], environment: Mapping[str, Any]) -> list[Series]:
+def _evaluated(
+    path: Path, results: Sequence[Row], rows: Sequence[Row], environment: Mapping[str, Any]
+) -> list[Series]:
     """Return the evaluations that training made, under the environment's own protocol."""
-    file = path / EVALUATIONS
-    if not file.exists():
+    if not rows:
         return []
+    file = path / EVALUATIONS
     clock = {row.cells.get("training_iteration"): number(row, "seconds", path / RESULTS) for row in results}
-    rows = read_json_rows(file)
     table = [
-        (frames, clock.get(row.cells.get("training_iteration"), np.nan), score)
+        (
+            required(row, "env_frames", file),
+            clock.get(row.cells.get("training_iteration"), np.nan),
+            required(row, "return_mean", file),
+        )
         for row in rows
-        for frames, _, score in [_columns(row, file, "seconds")]
     ]
-    last = rows[-1].cells if rows else {}
+    last = rows[-1].cells
     words = f"evaluation of {last.get('episodes')} episodes, epsilon {last.get('epsilon')}"
-    return [Series(EVALUATED, protocol(environment, "evaluation", words), *points(table))]
+    return [Series(EVALUATED, score_protocol(environment, "evaluation", words), *points(table))]
 
 
-def _played(path: Path) -> list[Series]:
+def _played(path: Path, records: Sequence[Mapping[str, Any]]) -> list[Series]:
     """Return the records of `rlx evaluate`: one series per protocol and epsilon, that of the newest first."""
     found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for record in reversed(read_records(path)):
+    for record in reversed(records):
         found.setdefault((str(record["protocol"]), str(record.get("epsilon"))), []).append(record)
-    return [_played_series(records, path) for records in found.values()]
+    return [_played_series(alike, path) for alike in found.values()]
 
 
 def _played_series(records: Sequence[Mapping[str, Any]], path: Path) -> Series:
@@ -172,7 +184,7 @@ def _played_series(records: Sequence[Mapping[str, Any]], path: Path) -> Series:
             (frames, float(record.get("training_seconds") or np.nan), float(record["return_mean"]))
             for frames, record in sorted(best.items())
         ]
-        how = protocol(first["environment"], "evaluation", words)
+        how = score_protocol(first["environment"], "evaluation", words)
     except (KeyError, TypeError, ValueError) as error:
         raise CompareError(
             f"a record of rlx evaluate lacks or garbles {error}", str(path / "evaluations"), "evaluate again"

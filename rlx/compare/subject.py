@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from rlx.compare.budget import Series
 from rlx.compare.errors import CompareError
-from rlx.reference.reference import Protocol
+from rlx.reference.reference import ScoreProtocol
 
 Tool = Literal["rlx", "rllib", "csv"]
 
@@ -103,7 +103,7 @@ def group(subjects: Sequence[Subject]) -> tuple[Agent, ...]:
     return tuple(agents)
 
 
-def playing(subject: Subject) -> Protocol | None:
+def playing(subject: Subject) -> ScoreProtocol | None:
     """Return how the environment was played in training; None if the run has no score."""
     return next((series.protocol for series in reversed(subject.series)), None)
 

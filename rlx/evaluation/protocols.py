@@ -21,7 +21,7 @@ class ProtocolError(RlxError):
 
 @dataclass(frozen=True)
 class Protocol:
-    """How environments are played.
+    """How environments are played. What is known of a published score is a `rlx.reference.ScoreProtocol`.
 
     Attributes:
         name: what `--protocol` takes.

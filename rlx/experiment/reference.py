@@ -121,7 +121,8 @@ def _takes(field: Mapping[str, Any]) -> str:
         return ", ".join(f"`{value}`" for value in field["enum"])
     kind = str(field["type"])
     if kind == "array" and "prefixItems" in field:
-        return f"list of {', '.join(_takes(item) for item in field['prefixItems'])}"
+        kinds = list(dict.fromkeys(_takes(item) for item in field["prefixItems"]))
+        return f"list of {len(field['prefixItems'])}: {', '.join(kinds)}"
     if kind == "array":
         return f"list of: {_takes(field['items'])}"
     if kind == "object":

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rlx.reference.catalog import find_reference, references
     from rlx.reference.curves import Curve, curve, games_with_curves
     from rlx.reference.errors import ReferenceDataError, UnknownGameError, UnknownReferenceError
-    from rlx.reference.reference import Budget, OtherScore, Protocol, Published, Reference
+    from rlx.reference.reference import Budget, OtherScore, Published, Reference, ScoreProtocol
     from rlx.reference.rllib import RllibRow, rllib_experiments, rllib_rows
     from rlx.reference.speeds import Throughput, throughput
 
@@ -25,12 +25,12 @@ __all__ = [
     "Curve",
     "Game",
     "OtherScore",
-    "Protocol",
     "Published",
     "Reference",
     "ReferenceDataError",
     "RllibRow",
     "Rounding",
+    "ScoreProtocol",
     "Throughput",
     "UnknownGameError",
     "UnknownReferenceError",
@@ -53,7 +53,7 @@ _MODULES = {
     "rlx.reference.curves": ("Curve", "curve", "games_with_curves"),
     "rlx.reference.errors": ("ReferenceDataError", "UnknownGameError", "UnknownReferenceError"),
     "rlx.reference.atari": ("Baseline", "Game", "Rounding", "find_game", "games"),
-    "rlx.reference.reference": ("Budget", "OtherScore", "Protocol", "Published", "Reference"),
+    "rlx.reference.reference": ("Budget", "OtherScore", "ScoreProtocol", "Published", "Reference"),
     "rlx.reference.rllib": ("RllibRow", "rllib_experiments", "rllib_rows"),
     "rlx.reference.speeds": ("Throughput", "throughput"),
 }

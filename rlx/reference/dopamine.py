@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import cache
 from types import MappingProxyType
 
-from rlx.reference.reference import Budget, Protocol, Reference
+from rlx.reference.reference import Budget, Reference, ScoreProtocol
 from rlx.reference.tables import cached_table, number
 
 REPOSITORY = "https://github.com/google/dopamine"
 LAST_POINTS = 5
 """Points of a curve, of 1M frames each, that its final score is the mean of."""
 
-_PROTOCOL = Protocol(
+_PROTOCOL = ScoreProtocol(
     "none", None, 0.25, 108_000, "training", "final",
     "starts: the game's own; sticky actions; episodes of at most 108,000 frames; mean return of training "
     "episodes, exploration included, over the last 5M frames",

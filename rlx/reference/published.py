@@ -11,11 +11,11 @@ from typing import cast
 from rlx.reference.reference import (
     Agreement,
     Budget,
-    Protocol,
     Published,
     Reference,
     ScoreKind,
     ScorePoint,
+    ScoreProtocol,
     Start,
 )
 from rlx.reference.tables import Row, cached_table, number, whole
@@ -72,13 +72,13 @@ def _notes(name: str) -> dict[str, str]:
     return {row["game"]: row["note"] for row in table if row["column"] == name}
 
 
-def _protocol(row: Row, protocol: Row) -> Protocol:
+def _protocol(row: Row, protocol: Row) -> ScoreProtocol:
     sticky = {"no": "no sticky actions", "yes": "sticky actions"}[row["sticky_actions"]]
     frames = whole(protocol["max_episode_frames"])
     cap = f"episodes of at most {frames:,} frames" if frames else "episode cap not stated"
     starts = f"starts: {row['starts']}" + (f" (up to {protocol['noop_max']})" if protocol["noop_max"] else "")
     words = "; ".join([starts, sticky, cap, row["reporting"] or "how it was read: not stated"])
-    return Protocol(
+    return ScoreProtocol(
         start=cast(Start, protocol["start"]),
         noop_max=whole(protocol["noop_max"]),
         sticky_action_probability=number(protocol["sticky_probability"]),

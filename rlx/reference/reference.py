@@ -18,8 +18,10 @@ Kind = Literal["baseline", "paper", "rllib", "rllib_readme_plot", "dopamine"]
 
 
 @dataclass(frozen=True)
-class Protocol:
+class ScoreProtocol:
     """How scores were measured; None and `unstated` are what the source leaves open.
+
+    How environments are played to make such scores is a `Protocol` of `rlx.evaluation.protocols`.
 
     Attributes:
         start: how a game begins. `noop`: after a random number of no-op actions; `human`: from a position of
@@ -41,7 +43,7 @@ class Protocol:
     score_point: ScorePoint
     words: str = field(compare=False, default="")
 
-    def differences(self, other: Protocol) -> tuple[str, ...]:
+    def differences(self, other: ScoreProtocol) -> tuple[str, ...]:
         """Return the fields that are known of both and differ."""
         open_ones = {*self.unknown(), *other.unknown()}
         known = [name for name in self._compared() if name not in open_ones]
@@ -136,7 +138,7 @@ class Reference:
     source: str
     address: str
     year: int | None
-    protocol: Protocol
+    protocol: ScoreProtocol
     budget: Budget
     seeds: int | None
     hardware: str
@@ -187,4 +189,4 @@ def _plain(value: Any) -> Any:
         return dict(value)
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    return asdict(value) if isinstance(value, (Protocol, Budget, Published, OtherScore)) else value
+    return asdict(value) if isinstance(value, (ScoreProtocol, Budget, Published, OtherScore)) else value

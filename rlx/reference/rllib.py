@@ -12,19 +12,19 @@ from typing import Any, NamedTuple
 import yaml
 
 from rlx.reference.atari import find_game, games
-from rlx.reference.reference import Budget, Kind, OtherScore, Protocol, Reference
+from rlx.reference.reference import Budget, Kind, OtherScore, Reference, ScoreProtocol
 from rlx.reference.tables import DATA, Row, cached_table, number, whole
 
 FRAMES_PER_STEP = 4
 REPOSITORY = "https://github.com/ray-project/rl-experiments"
 
 _TRAINING = "mean return of training episodes, exploration included; there was no evaluation apart from it"
-_PROTOCOL = Protocol(
+_PROTOCOL = ScoreProtocol(
     "noop", 30, 0.0, None, "training", "at_budget",
     "starts: no-op (1 to 30 frames, then FIRE where the game has it); no sticky actions; whole games; "
     f"{_TRAINING}",
 )  # fmt: skip
-_PLOT_PROTOCOL = Protocol(
+_PLOT_PROTOCOL = ScoreProtocol(
     "unstated", None, None, None, "unstated", "at_budget", "not recorded: read from another paper's plot"
 )
 _ONE_RUN = "One run per game: leave a wide margin."

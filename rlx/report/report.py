@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from rlx.compare.comparison import compare_agents, read_agents
+from rlx.compare.comparison import Question, compare_agents, read_agents
 from rlx.compare.subject import Agent
 from rlx.reference.catalog import find_reference
 from rlx.report.bars import game_bars
@@ -32,27 +32,24 @@ def report(
     runs: Sequence[str],
     root: Path = Path("runs"),
     *,
-    to: str | None = None,
-    at: str | None = None,
-    allow_mixed: bool = False,
-    require: Sequence[str] = (),
+    title: str = "",
     columns: str | None = None,
     game: str | None = None,
-    title: str = "",
+    **question: Unpack[Question],
 ) -> Report:
     """Make the page of `rlx report`.
 
     Args:
         title: heading of the page; empty for the names of the agents.
-        runs, root, to, at, allow_mixed, require, columns, game: those of `rlx.compare.comparison.compare`.
+        runs, root, columns, game, question: those of `rlx.compare.comparison.compare`.
 
     Raises:
         RlxError: a run is missing or damaged, a name unknown, or protocols are mixed.
     """
     agents = read_agents(runs, root, columns=columns, game=game)
-    document = compare_agents(agents, to=to, at=at, allow_mixed=allow_mixed, require=require)
+    document = compare_agents(agents, **question)
     names = [agent.name for agent in agents]
-    parts = _parts(agents, document, to)
+    parts = _parts(agents, document, question.get("to"))
     return Report(page(title or ", ".join(names), document, parts, experiments(agents)), document)
 
 

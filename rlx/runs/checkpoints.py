@@ -263,6 +263,13 @@ def list_checkpoints(directory: Path) -> list[Checkpoint]:
     return store.complete()
 
 
+def newest_directory(directory: Path) -> Path | None:
+    """Return the newest directory with a checkpoint's name, whole or not; None if there is none."""
+    store = CheckpointStore.__new__(CheckpointStore)
+    store.directory = directory
+    return next((path for _, path in reversed(store._directories())), None)
+
+
 def read_checkpoint(path: Path) -> Checkpoint | None:
     """Read a checkpoint's record; None if it is torn or a file is missing or has another size."""
     record = _read_record(path)

@@ -11,6 +11,7 @@ Layout (a contract; everything downstream reads only this):
       evaluations.jsonl         one row per evaluation, with every episode's return
       *.discarded.*             rows recorded after the checkpoint that a resume went back to
       checkpoints/checkpoint_000001/
+      best/policy_000001/       the network of the best evaluation
       train.log                 log lines and the noise of libraries
 """
 
@@ -37,6 +38,7 @@ from rlx.runs.errors import (
     RunSpecChangedError,
 )
 from rlx.runs.files import is_disk_full, plain, write_json_atomic
+from rlx.runs.policies import BEST_FOLDER
 
 CREATED, RUNNING, FINISHED = "created", "running", "finished"
 STOPPED, FAILED, CRASHED = "stopped", "failed", "crashed"
@@ -94,6 +96,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise RunNotFoundError(
             "not a run directory (no manifest.json)", str(path), "rlx ls lists runs"
         ) from None
+    except OSError as error:
+        raise RunDirectoryError(f"cannot be read ({error.strerror})", str(file)) from None
     except ValueError as error:
         raise RunDirectoryError(f"damaged manifest ({error})", str(file)) from None
     if not isinstance(manifest, dict):
@@ -114,6 +118,11 @@ class RunDirectory:
     def checkpoints(self) -> Path:
         """Where checkpoints are."""
         return self.path / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """Where the network of the best evaluation is kept."""
+        return self.path / BEST_FOLDER
 
     @property
     def log_file(self) -> Path:

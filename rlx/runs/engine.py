@@ -1,4 +1,4 @@
-"""What the run loop needs of an engine: five calls. See docs/design/0001-contracts.md."""
+"""What the run loop needs of an engine: six calls. See docs/design/0001-contracts.md."""
 
 from __future__ import annotations
 
@@ -47,8 +47,17 @@ class Engine(Protocol):
         """Take the state of a checkpoint; only on a fresh engine."""
         ...
 
-    def evaluate_policy(self, episodes: int, epsilon: float, seed: int) -> Mapping[str, Any]:
-        """Play whole episodes: `returns` and `lengths` (one per episode), `seconds`."""
+    def evaluate_policy(
+        self, episodes: int, epsilon: float, seed: int, abandon: Callable[[], bool]
+    ) -> Mapping[str, Any]:
+        """Play whole episodes: `returns` and `lengths` (one per episode), `seconds`.
+
+        Raises `EvaluationAbandonedError` soon after `abandon()` is true; training can go on afterwards.
+        """
+        ...
+
+    def save_policy(self, directory: Path, /) -> None:
+        """Write the network that the last `evaluate_policy` played, where a checkpoint has it."""
         ...
 
     def stop(self) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from rlx.errors import NonFiniteLossError, RlxError
+from rlx.errors import EvaluationAbandonedError, NonFiniteLossError, RlxError
 
 __all__ = [
+    "EvaluationAbandonedError",
     "NoCheckpointError",
     "NonFiniteLossError",
     "RlxError",

@@ -18,12 +18,13 @@ from rlx.evaluation.protocols import Protocol, find_protocol, with_protocol
 from rlx.experiment.check import SMALL_TORSOS
 from rlx.experiment.spec import ExperimentSpec
 from rlx.runs import provenance
-from rlx.runs.checkpoints import Checkpoint, best_checkpoint, list_checkpoints, verify
+from rlx.runs.checkpoints import Checkpoint, best_checkpoint, list_checkpoints, newest_directory, verify
 from rlx.runs.directory import RunDirectory
 from rlx.runs.errors import NoCheckpointError, RunDirectoryError
 from rlx.runs.files import write_json_atomic
 from rlx.runs.launch import recorded_spec
-from rlx.runs.metrics import read_evaluations
+from rlx.runs.metrics import read_ratings
+from rlx.runs.policies import BEST_FOLDER, best_policy, damaged_policies, list_policies, rating
 
 #: Folder of a run directory with one file for each `rlx evaluate`.
 FOLDER = "evaluations"
@@ -36,36 +37,58 @@ def find_checkpoint(run: Path, which: str = LAST) -> Checkpoint:
 
     Args:
         run: the run directory.
-        which: `last`, `best` (highest evaluation while it trained), a number, or a name.
+        which: `last`, `best` (highest evaluation while it trained), a number, or a name. The best one is the
+            policy that was kept for it, which has the network and nothing else of a checkpoint.
+
+    Returns:
+        What to load the network from.
 
     Raises:
         NoCheckpointError: there is no such checkpoint, or it is damaged.
+        RunDirectoryError: `best`, and the evaluations cannot be read.
     """
     there = list_checkpoints(run / "checkpoints")
-    names = ", ".join(checkpoint.path.name for checkpoint in there)
-    if not there:
+    kept = list_policies(run / BEST_FOLDER)
+    names = ", ".join(checkpoint.path.name for checkpoint in (*there, *kept))
+    if not there and not kept:
         raise NoCheckpointError("the run has no checkpoint", str(run), "rlx resume writes one when it ends")
     found: Checkpoint | None
     if which == LAST:
+        if not there:
+            raise NoCheckpointError("the run has no checkpoint", str(run), f"--checkpoint best is {names}")
         found = there[-1]
+        newest = newest_directory(run / "checkpoints")
+        if newest != found.path:
+            raise NoCheckpointError("damaged, and it is the newest one", str(newest), f"others: {names}")
     elif which == BEST:
-        ratings = {int(row.get("env_steps") or 0): float(row["return_mean"]) for row in read_evaluations(run)}
-        found = best_checkpoint(there, ratings)
+        damaged = damaged_policies(run / BEST_FOLDER)
+        if damaged:
+            raise NoCheckpointError(
+                "damaged, and it may be the best one", str(damaged[-1]), f"take it away, or name one: {names}"
+            )
+        found = _best(run, there, kept)
         if found is None:
             raise NoCheckpointError(
-                "no evaluation was made where a checkpoint is, so none is the best",
-                str(run),
-                f"name one: {names}",
+                "no evaluation has been made, so no checkpoint is the best", str(run), f"name one: {names}"
             )
     else:
         wanted = {which, f"checkpoint_{which.zfill(6)}"}
-        found = next((checkpoint for checkpoint in there if checkpoint.path.name in wanted), None)
+        found = next((checkpoint for checkpoint in (*there, *kept) if checkpoint.path.name in wanted), None)
         if found is None:
             raise NoCheckpointError(f"no checkpoint {which!r}", str(run), f"there are: {names}")
     problems = verify(found.path, "learner_group/")
     if problems:
         raise NoCheckpointError(f"damaged: {problems[0]}", str(found.path), f"others: {names}")
     return found
+
+
+def _best(run: Path, there: list[Checkpoint], kept: list[Checkpoint]) -> Checkpoint | None:
+    """Return the kept policy, or a checkpoint with a higher evaluation: not every run has kept one."""
+    ratings = read_ratings(run)
+    policy, checkpoint = best_policy(kept), best_checkpoint(there, ratings)
+    if policy is None or (checkpoint is not None and ratings[checkpoint.row_env_steps] > rating(policy)):
+        return checkpoint
+    return policy
 
 
 def evaluate(

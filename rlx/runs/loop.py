@@ -16,8 +16,9 @@ from rlx.runs import directory as states
 from rlx.runs.checkpoints import Checkpoint, CheckpointFailure, CheckpointOutcome, CheckpointStore
 from rlx.runs.directory import RunDirectory
 from rlx.runs.engine import Engine, EngineFactory
-from rlx.runs.errors import NoCheckpointError, RlxError
-from rlx.runs.metrics import MetricsWriter, discard_after, read_evaluations
+from rlx.runs.errors import EvaluationAbandonedError, NoCheckpointError, RlxError
+from rlx.runs.metrics import MetricsWriter, discard_after, read_ratings
+from rlx.runs.policies import PolicyStore
 from rlx.runs.signals import SignalGuard
 from rlx.runs.stopping import Periodic, limits, reached
 from rlx.runs.view import RunContext, SteadyView, View
@@ -102,10 +103,12 @@ class _Session:
         self.tensorboard = tensorboard
         self.stop = limits(spec.stop)
         self.store = CheckpointStore(run_dir.checkpoints, spec.checkpointing.keep_last)
+        self.policies = PolicyStore(run_dir.best)
         self.result = RunResult(run_dir.path, states.FAILED)
         self.engine: Engine | None = None
         self.metrics: MetricsWriter | None = None
         self.row: dict[str, Any] = {}
+        self.recorded = False
         self.iteration = 0
         self.seconds_before = 0.0
         self.blocked_seconds = 0.0
@@ -178,7 +181,7 @@ class _Session:
                 self._evaluate()
                 test.mark(self.clock(), steps)
                 reason = reached(self.stop, self.row)
-                if reason:
+                if reason or self.guard.stop_requested:
                     break
             self._record()
             self._blocked(lambda: self._report(self.store.poll()))
@@ -204,7 +207,7 @@ class _Session:
             if fresh and evaluate:
                 self._evaluate(final=True)
         finally:
-            if fresh:
+            if fresh and not self.recorded:
                 self._record()
 
     def _close(self, error: BaseException | None) -> None:
@@ -243,6 +246,7 @@ class _Session:
             checkpoint_blocked_fraction=self.blocked_seconds / elapsed,
         )
         self._tell_faults(row, whole.get("events") or ())
+        self.recorded = False
         return row
 
     def _tell_faults(self, row: Mapping[str, Any], events: Iterable[str]) -> None:
@@ -258,6 +262,7 @@ class _Session:
     def _record(self) -> None:
         assert self.metrics is not None
         self._note_disk(self.metrics.write(self.row))
+        self.recorded = True
         self.view.update(self.row)
 
     def _evaluate(self, *, final: bool = False) -> None:
@@ -268,9 +273,17 @@ class _Session:
         # Differs from every training seed; the same for the same point of the run, also when resumed.
         # The last one plays other episodes than one that ended the run at this very point.
         seed = 1_000_003 * (int(self.spec.seeds[0]) + 1) + steps + (500_009 if final else 0)
-        found = self.engine.evaluate_policy(
-            episodes=evaluation.episodes, epsilon=evaluation.epsilon, seed=seed
-        )
+        try:
+            found = self.engine.evaluate_policy(
+                episodes=evaluation.episodes,
+                epsilon=evaluation.epsilon,
+                seed=seed,
+                abandon=lambda: self.guard.stop_requested,
+            )
+        except EvaluationAbandonedError as given_up:
+            later = f"; rlx evaluate {self.run_dir.path} makes one" if final else ""
+            self._event(f"evaluation {given_up} ({self.guard.signal_name}): nothing of it is recorded{later}")
+            return
         returns = [float(value) for value in found["returns"]]
         if not returns:
             self._warn("an evaluation finished no episode")
@@ -295,6 +308,24 @@ class _Session:
         self._note_disk(self.metrics.write_evaluation(self.result.evaluation))
         self.store.ratings[steps] = mean
         self._event(f"evaluation: return {mean:.2f} +- {std:.2f} over {len(returns)} episodes")
+        self._blocked(self._keep_if_best)
+
+    def _keep_if_best(self) -> None:
+        """Keep the network of an evaluation that is a new best; a failure costs no training."""
+        assert self.engine is not None
+        assert self.result.evaluation is not None
+        evaluation = self.result.evaluation
+        info = {**evaluation, "seconds": self._seconds()}
+        for long in ("returns", "lengths"):
+            del info[long]
+        newest = self.store.complete()[-1:]
+        try:
+            kept = self.policies.keep_if_best(self.engine, info, newest[0].env_steps if newest else -1)
+        except Exception as error:
+            self._warn(f"the best policy was not kept: {_wording(error)}; training goes on")
+            return
+        if kept is not None:
+            log.info("kept %s: return %.2f, the best so far", kept.path.name, evaluation["return_mean"])
 
     # Checkpoints ----------------------------------------------------------------------------------------
 
@@ -324,6 +355,7 @@ class _Session:
         self._note_disk(self.run_dir.update_session(**facts))
 
     def _find_checkpoint(self) -> Checkpoint | None:
+        self.policies.remove_leftovers()
         left = self.store.remove_leftovers()
         if left:
             self._warn(f"removed half-written checkpoints: {', '.join(left)}")
@@ -348,14 +380,15 @@ class _Session:
         self.restarts = self.row.get("restarted_runners") or 0
 
     def _go_back(self, checkpoint: Checkpoint | None) -> None:
-        moved = discard_after(self.run_dir.path, checkpoint.env_steps if checkpoint else -1)
+        steps = checkpoint.env_steps if checkpoint else -1
+        moved = discard_after(self.run_dir.path, steps)
+        self.policies.discard_after(steps)
         aside = f"; {moved} later rows were moved to *.discarded.*" if moved else ""
         if checkpoint is None:
             self._warn(f"no checkpoint was there: the run begins again at step 0{aside}")
         else:
             self._event(f"resumed from {checkpoint.path.name} at {checkpoint.env_steps} env steps{aside}")
-        for row in read_evaluations(self.run_dir.path):
-            self.store.ratings[int(row.get("env_steps") or 0)] = float(row["return_mean"])
+        self.store.ratings.update(read_ratings(self.run_dir.path))
 
     # Small things ---------------------------------------------------------------------------------------
 

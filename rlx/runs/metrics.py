@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlx.runs.errors import RunDirectoryError
 from rlx.runs.files import AppendFile, is_disk_full, plain, read_json_lines, write_text_atomic
 
 log = logging.getLogger(__name__)
@@ -114,6 +115,25 @@ def read_results(directory: Path) -> list[dict[str, Any]]:
 def read_evaluations(directory: Path) -> list[dict[str, Any]]:
     """Return all complete rows of evaluations.jsonl, oldest first."""
     return list(read_json_lines(directory / EVALUATIONS))
+
+
+def read_ratings(directory: Path) -> dict[int, float]:
+    """Return the mean return of each evaluation by its env steps; the newest of those at the same steps.
+
+    Raises:
+        RunDirectoryError: the file cannot be read, or a row has no score.
+    """
+    file = directory / EVALUATIONS
+    try:
+        return {
+            int(row.get("env_steps") or 0): float(row["return_mean"]) for row in read_evaluations(directory)
+        }
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise RunDirectoryError(
+            f"damaged: a row has no score, or the file cannot be read ({type(error).__name__}: {error})",
+            str(file),
+            "restore it from a copy, or take it away",
+        ) from None
 
 
 def read_last_result(directory: Path) -> dict[str, Any] | None:

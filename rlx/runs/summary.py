@@ -11,15 +11,16 @@ from typing import Any
 
 from rlx.runs.checkpoints import list_checkpoints
 from rlx.runs.directory import RunDirectory, effective_state, read_manifest
-from rlx.runs.errors import RlxError, RunNotFoundError
+from rlx.runs.errors import RlxError, RunDirectoryError, RunNotFoundError
 from rlx.runs.metrics import RESULTS, read_evaluations, read_last_result, read_results
+from rlx.runs.policies import BEST_FOLDER, best_policy, list_policies, rating
 from rlx.runs.stopping import limits, progress
 
 
 def list_runs(root: Path) -> list[dict[str, Any]]:
     """Return a summary of every run below a folder (two levels deep), newest first.
 
-    A run whose manifest cannot be read has `state: damaged` and an `error`.
+    A run that cannot be read has `state: damaged` and an `error`.
     """
     found = []
     for path in run_paths(root):
@@ -61,9 +62,21 @@ def summarize(path: Path, *, now: float | None = None) -> dict[str, Any]:
 
     Counts are of the newest row that is recorded; `return_mean` is None before the first finished episode.
     `checkpoints` lists complete ones, oldest first.
+
+    Raises:
+        RlxError: there is no run, or a file of it is damaged.
     """
     now = time.time() if now is None else now
     manifest = read_manifest(path)
+    try:
+        return _summary(path, manifest, now)
+    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+        raise RunDirectoryError(
+            f"damaged: a file has what rlx does not write ({type(error).__name__}: {error})", str(path)
+        ) from error
+
+
+def _summary(path: Path, manifest: Mapping[str, Any], now: float) -> dict[str, Any]:
     row = read_last_result(path) or {}
     stop = limits(manifest.get("spec", {}).get("stop") or {})
     where = progress(stop, row)
@@ -78,14 +91,14 @@ def summarize(path: Path, *, now: float | None = None) -> dict[str, Any]:
         "env": manifest.get("env"),
         "seed": next(iter(manifest.get("seeds") or []), None),
         "state": effective_state(path, manifest),
-        "env_steps": row.get("env_steps") or 0,
-        "env_frames": row.get("env_frames") or 0,
-        "updates": row.get("updates") or 0,
-        "samples": row.get("samples") or 0,
-        "episodes": row.get("episodes") or 0,
-        "seconds": row.get("seconds") or 0.0,
-        "return_mean": row.get("return_mean"),
-        "evaluation_return_mean": evaluations[-1].get("return_mean") if evaluations else None,
+        "env_steps": int(row.get("env_steps") or 0),
+        "env_frames": int(row.get("env_frames") or 0),
+        "updates": int(row.get("updates") or 0),
+        "samples": int(row.get("samples") or 0),
+        "episodes": int(row.get("episodes") or 0),
+        "seconds": float(row.get("seconds") or 0.0),
+        "return_mean": _real(row.get("return_mean")),
+        "evaluation_return_mean": _real(evaluations[-1].get("return_mean")) if evaluations else None,
         "env_steps_per_second": row.get("env_steps_per_second"),
         "updates_per_second": row.get("updates_per_second"),
         "stop": stop,
@@ -101,11 +114,16 @@ def summarize(path: Path, *, now: float | None = None) -> dict[str, Any]:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Return `summarize` with the manifest, all evaluations and the last row: what `rlx show RUN` says."""
+    """Return `summarize` with manifest, evaluations, best policy and last row: what `rlx show RUN` says.
+
+    `best` is None where no policy was kept; else it has `return_mean` beside what a checkpoint has.
+    """
     manifest = read_manifest(path)
+    best = best_policy(list_policies(path / BEST_FOLDER))
     return {
         **summarize(path),
         "last_row": read_last_result(path),
+        "best": None if best is None else {**_checkpoint(best), "return_mean": rating(best)},
         "evaluations": read_evaluations(path),
         "manifest": manifest,
     }
@@ -126,6 +144,10 @@ def _checkpoint(entry: Any) -> dict[str, Any]:
         "size_bytes": entry.size_bytes,
         "created_at": entry.created_at,
     }
+
+
+def _real(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def _updated_at(path: Path, manifest: Mapping[str, Any]) -> float:

@@ -8,6 +8,7 @@ import torch
 
 from rlx.actors.player import play_episodes
 from rlx.actors.policy import FeedForwardPolicy
+from rlx.errors import EvaluationAbandonedError
 from tests.engines import RAINBOW, small_learner
 
 
@@ -73,3 +74,20 @@ def test_noise_comes_back_after_an_error() -> None:
     acting = acting_values(learner.q_module)
     obs = np.ones((1, 1, 4), np.float32)
     assert not np.array_equal(acting(obs), acting(obs))
+
+
+def test_playing_is_given_up_in_the_middle_of_an_episode() -> None:
+    learner = small_learner(RAINBOW)
+    asked: list[bool] = []
+
+    def third() -> bool:
+        asked.append(True)
+        return len(asked) == 3
+
+    env = learner.config.env_spec()
+    with pytest.raises(EvaluationAbandonedError, match="given up after 0 of 5 episodes"):
+        play_episodes(learner.q_module, env, episodes=5, num_envs=2, epsilon=0.0, seed=1, abandon=third)
+    assert len(asked) == 3, "two steps; an episode has eight or more"
+    acting = acting_values(learner.q_module)
+    obs = np.ones((1, 1, 4), np.float32)
+    assert not np.array_equal(acting(obs), acting(obs)), "noise is back for training"

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rlx.actors.player import load_policy, play_episodes
+from rlx.errors import EvaluationAbandonedError
 from tests.engines import APEX_LOCAL, R2D2_LOCAL, merged, small_config, train_until
 
 pytestmark = pytest.mark.usefixtures("ray_started")
@@ -132,7 +134,7 @@ def distributed(request: pytest.FixtureRequest, ray_started: None) -> Iterator[A
     algo.stop()
 
 
-def test_distributed_trains_and_counts(distributed: Any) -> None:
+def test_distributed_trains_and_counts(distributed: Any, tmp_path: Path) -> None:
     rows = train_until(distributed, lambda row: row["updates"] >= 40 and row["env_steps"] >= 600)
     updates = [row["updates"] for row in rows]
     assert updates == sorted(updates)
@@ -148,6 +150,12 @@ def test_distributed_trains_and_counts(distributed: Any) -> None:
     played = distributed.evaluate_policy(episodes=3, epsilon=0.0, seed=1)
     again = distributed.evaluate_policy(episodes=3, epsilon=0.0, seed=1)
     assert played["returns"] == again["returns"] == [float(n) for n in played["lengths"]]
+    distributed.save_policy(tmp_path)
+    kept = play_episodes(
+        load_policy(tmp_path), distributed.config.env_spec(), episodes=3,
+        num_envs=distributed.config.rlx.evaluation.num_envs, epsilon=0.0, seed=1,
+    )  # fmt: skip
+    assert kept.returns.tolist() == again["returns"]
 
 
 def check_learners_agree(algo: Any) -> None:
@@ -226,8 +234,8 @@ def test_remote_runner_gets_newer_weights() -> None:
     algo.stop()
 
 
-def test_evaluation_does_not_disturb_training() -> None:
-    """Two equal runs, one evaluated in between, learn the same."""
+def test_evaluation_does_not_disturb_training(tmp_path: Path) -> None:
+    """Two equal runs, one evaluated and its policy kept in between, learn the same."""
     from tests.engines import DETERMINISTIC, RAINBOW, assert_same, state_of
 
     plain, evaluated = (
@@ -240,6 +248,9 @@ def test_evaluation_does_not_disturb_training() -> None:
         if config is evaluated:
             first = algo.evaluate_policy(episodes=3, epsilon=0.1, seed=5)
             assert first["returns"] == algo.evaluate_policy(episodes=3, epsilon=0.1, seed=5)["returns"]
+            with pytest.raises(EvaluationAbandonedError):
+                algo.evaluate_policy(episodes=3, epsilon=0.1, seed=5, abandon=lambda: True)
+            algo.save_policy(tmp_path)
         algo.train()
         states.append(state_of(algo))
         algo.stop()

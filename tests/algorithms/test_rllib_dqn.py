@@ -8,12 +8,13 @@ from ray.rllib.algorithms.dqn.dqn import calculate_rr_weights
 from ray.rllib.algorithms.dqn.dqn_learner import QF_PREDS
 from ray.rllib.core.columns import Columns
 
+from rlx.actors.player import load_policy, play_episodes
 from rlx.algorithms import rllib_dqn
 from rlx.algorithms.dqn import DQNConfig as EngineConfig
 from rlx.algorithms.rllib_engine import RllibEngine
 from rlx.algorithms.rllib_env import RllibVectorEnv
 from rlx.envs.spec import resolve_env
-from rlx.errors import RlxError
+from rlx.errors import EvaluationAbandonedError, RlxError
 from rlx.experiment.resolve import from_mapping
 from rlx.experiment.spec import Environment
 from rlx.networks.q_network import QNetwork
@@ -241,7 +242,10 @@ def test_it_trains_and_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
         while rows[-1]["updates"] < 30:
             rows.append(engine.train())
         _check_rows(rows)
+        with pytest.raises(EvaluationAbandonedError):
+            engine.evaluate_policy(4, 0.0, 1, abandon=lambda: True)
         played = engine.evaluate_policy(4, 0.0, 1)
+        _check_kept_policy(engine, tmp_path / "best", played)
         job = engine.begin_checkpoint(tmp_path / "checkpoint")
         assert job.done()
         assert job.info["env_steps"] == rows[-1]["env_steps"]
@@ -254,6 +258,13 @@ def test_it_trains_and_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
         )
     finally:
         ray.shutdown()
+
+
+def _check_kept_policy(engine: RllibEngine, folder: Path, played) -> None:
+    engine.save_policy(folder)
+    envs = engine.spec.evaluation.num_envs
+    kept = play_episodes(load_policy(folder), engine.env_spec, episodes=4, num_envs=envs, epsilon=0.0, seed=1)
+    assert kept.returns.tolist() == played["returns"]
 
 
 def _check_rows(rows) -> None:

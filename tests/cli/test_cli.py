@@ -89,6 +89,20 @@ def test_train_then_ls_then_show(folder: Path) -> None:
     assert "checkpoint_000003" in rlx("show", str(run)).stdout
 
 
+def test_show_names_the_best_policy(folder: Path) -> None:
+    (folder / "tiny.yaml").write_text(YAML.replace("at_end: false", "at_end: true, episodes: 3"))
+    assert rlx("train", "tiny.yaml").exit_code == ExitCode.OK
+    best = json.loads(rlx("show", "tiny", "--json").stdout)["best"]
+    assert (best["name"], best["env_steps"], best["return_mean"]) == ("policy_000001", 500, 501.0)
+    assert "policy_000001  500 env steps" in rlx("show", "tiny").stdout
+    assert "best, 501.00" in rlx("show", "tiny").stdout
+    assert (
+        rlx("train", "tiny.yaml", "--if-exists", "overwrite", "--set", "evaluation.at_end=false").exit_code
+        == 0
+    )
+    assert json.loads(rlx("show", "tiny", "--json").stdout)["best"] is None
+
+
 def test_json_of_train_is_the_only_thing_on_stdout(folder: Path) -> None:
     (entry,) = json.loads(rlx("train", "tiny.yaml", "--json").stdout)
     assert (entry["state"], entry["env_steps"], entry["checkpoint"]) == ("finished", 500, "checkpoint_000003")

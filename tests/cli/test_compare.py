@@ -12,7 +12,7 @@ import pytest
 from rlx.cli import completion
 from rlx.cli.exit_codes import ExitCode
 from tests.cli.commands import rlx
-from tests.compare.made import add_record
+from tests.compare.made import add_record, line, make_run
 
 
 def test_the_table_and_json_say_the_same(run: Path) -> None:
@@ -78,6 +78,72 @@ def test_a_damaged_run_is_refused(run: Path) -> None:
     assert "result.json:1: damaged" in result.stderr
     (run / "manifest.json").write_text("[")
     assert rlx("compare", str(run)).exit_code == ExitCode.RUN
+
+
+def test_a_run_without_evaluations_is_no_paper_s_equal(run: Path) -> None:
+    """It is refused with the command that helps, and shown apart on request, without a verdict."""
+    refused = rlx("compare", str(run), "--to", "apex_dqn")
+    assert (refused.exit_code, refused.stdout) == (ExitCode.RUN, "")
+    assert f"rlx evaluate {run} --protocol noop30 --checkpoint best makes what fits" in refused.stderr
+    shown = json.loads(
+        rlx("compare", str(run), "--to", "apex_dqn", "--allow-mixed", "--format", "json").stdout
+    )
+    (row,) = shown["comparisons"]
+    assert (row["comparable"], row["verdict"]) == (False, None)
+    assert row["differences"] == ["kind of score: training, not evaluation"]
+    assert [entry["of"] for entry in shown["aggregates"]] == ["ours"]
+
+
+def test_a_run_that_has_no_score_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_run(Path("runs"), [(400.0, 1.0, None)])
+    for verb in ("compare", "report", "plot"):
+        result = rlx(verb, "runs")
+        assert (result.exit_code, result.stdout) == (ExitCode.RUN, ""), verb
+        assert "no episode has ended yet" in result.stderr
+    assert sorted(path.name for path in Path().iterdir()) == ["runs"], "nothing was written"
+
+
+def test_one_seed_has_no_interval(run: Path) -> None:
+    result = rlx("compare", str(run), "--require", "median_hns.low>=0.1")
+    assert result.exit_code == ExitCode.REQUIREMENT_NOT_MET
+    said = "not met: median_hns.low>=0.1 (ours): one seed: an interval over seeds needs two or more"
+    assert said in result.stderr
+    document = json.loads(rlx("compare", str(run), "--format", "json").stdout)
+    values = [value for row in document["aggregates"] for value in row["values"].values()]
+    assert len(values) >= 6
+    assert {(value["low"], value["high"]) for value in values} == {(None, None)}
+    assert rlx("compare", str(run), "--require", "Breakout.low>=1").exit_code == ExitCode.USAGE
+
+
+def test_runs_under_different_protocols_share_no_column(run: Path) -> None:
+    make_run(Path("other"), line(50e6, 7000, 150.0), env="ALE/Breakout-v5")
+    for verb in ("compare", "report"):
+        refused = rlx(verb, str(run), "other")
+        assert refused.exit_code == ExitCode.RUN
+        assert "were measured in different ways" in refused.stderr
+        assert "sticky actions: 0.0, not 0.25" in refused.stderr
+    shown = rlx("compare", str(run), "other", "--allow-mixed", "--format", "json")
+    assert shown.exit_code == ExitCode.OK
+    assert [row["comparable"] for row in json.loads(shown.stdout)["scores"]] == [False, False]
+
+
+@pytest.mark.parametrize("verb", ["compare", "report", "plot"])
+@pytest.mark.parametrize(
+    "file", ["manifest.json", "result.json", "evaluations.jsonl", "evaluations/noop30-1-100.json"]
+)
+@pytest.mark.parametrize("content", [b"{\n", b"[1]\n", b"{}\n", b"null\n", b"\xff\xfe\n"])
+def test_every_damaged_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, file: str, content: bytes
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = make_run(Path("runs"), line(50e6, 7000, 150.0), evaluations=[(50e6, 9.0)])
+    add_record(run, 400.0, 50e6)
+    (run / file).write_bytes(content)
+    result = rlx(verb, str(run))
+    assert (result.exit_code, result.stdout) == (ExitCode.RUN, "")
+    assert f"{run}/{file}" in result.stderr
+    assert "Traceback" not in result.output
 
 
 def test_the_record_of_rlx_evaluate_makes_a_paper_comparable(run: Path) -> None:

@@ -7,9 +7,9 @@ import pytest
 
 from rlx.compare.budget import BEST, FINAL, Series, at_frames, at_seconds, duration, parse_at, quantity, read
 from rlx.compare.errors import CompareUsageError
-from rlx.reference.reference import Protocol
+from rlx.reference.reference import ScoreProtocol
 
-ANY = Protocol("unstated", None, None, None, "unstated", "unstated")
+ANY = ScoreProtocol("unstated", None, None, None, "unstated", "unstated")
 
 
 def series(reports: bool = False, seconds: bool = True) -> Series:

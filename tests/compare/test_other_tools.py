@@ -6,12 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from rlx.compare.comparison import compare
 from rlx.compare.errors import CompareError, CompareUsageError
 from rlx.compare.other_tools import parse_columns, read_csv, read_rllib
 from rlx.compare.subject import group
 from rlx.compare.subjects import read_subjects
+from tests.compare.made import line, make_run
+
+#: Real results of the pinned RLlib; `make_rllib_golden.py` there made them.
+REAL = Path(__file__).parents[1] / "golden" / "rllib"
 
 
 def trial(folder: Path, env: str = "BreakoutNoFrameskip-v4", **params: Any) -> Path:
@@ -127,3 +133,39 @@ def test_a_csv_by_its_columns(tmp_path: Path) -> None:
 def test_columns_that_cannot_be_meant(text: str) -> None:
     with pytest.raises(CompareUsageError):
         parse_columns(text)
+
+
+@pytest.mark.parametrize("name", ["ppo", "dqn"])
+def test_real_results_of_the_pinned_rllib(name: str) -> None:
+    """Both files of a trial say the same, and what Tune's own columns say."""
+    (path,) = (REAL / name).glob("*_CartPole-v1")
+    table, lines = read_rllib(path / "progress.csv"), read_rllib(path / "result.json")
+    last = json.loads((path / "result.json").read_text().splitlines()[-1])
+    for found in (table, lines, read_rllib(path)):
+        assert (found.name, found.env, found.game, found.seed) == (name, "CartPole-v1", None, 7)
+        (curve,) = found.series
+        assert len(curve.score) == 5
+        assert curve.score[-1] == pytest.approx(last["env_runners"]["episode_return_mean"])
+        assert curve.env_frames[-1] == last["num_env_steps_sampled_lifetime"]
+        assert curve.seconds is not None
+        assert curve.seconds[-1] == pytest.approx(last["time_total_s"])
+        assert curve.protocol.score_kind == "training"
+    assert table.series[0].score.tolist() == lines.series[0].score.tolist()
+    assert table.series[0].env_frames.tolist() == lines.series[0].env_frames.tolist()
+
+
+def test_real_results_beside_a_run(tmp_path: Path) -> None:
+    ours = make_run(tmp_path, line(3000, 10, 200), env="CartPole-v1", name="ours")
+    document = compare([str(ours), str(REAL / "ppo"), str(REAL / "dqn")], tmp_path, at="1k-steps")
+    scores = {row["agent"]: row["score"]["score"] for row in document["scores"]}
+    # 200 x 1000 / 3000 and, of RLlib's rows around 1000 steps, the straight line between them.
+    assert scores["ours"] == pytest.approx(200 / 3, rel=0.02)
+    for name in ("ppo", "dqn"):
+        curve = read_rllib(next((REAL / name).glob("*_CartPole-v1"))).series[0]
+        expected = np.interp(1000, curve.env_frames, curve.score)
+        assert scores[name] == pytest.approx(expected, abs=2)
+    assert [(row["agent"], row["other"]) for row in document["improvements"]] == [
+        ("ours", "ppo"),
+        ("ours", "dqn"),
+        ("ppo", "dqn"),
+    ]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rlx.errors import EvaluationAbandonedError
 from rlx.experiment.resolve import from_mapping
 
 STEPS_PER_ITERATION = 100
@@ -61,7 +63,10 @@ class FakeJob:
 
 
 class FakeEngine:
-    """The interface of `rlx.runs.engine.Engine`; `hooks[n]` is called at the start of iteration n."""
+    """The interface of `rlx.runs.engine.Engine`; `hooks[n]` is called at the start of iteration n.
+
+    `scores` replaces what an evaluation returns at some env steps; by default it is the env steps.
+    """
 
     def __init__(self, seconds_per_iteration: float = 0.0, job_polls: int = 1) -> None:
         self.env_steps = self.updates = self.iterations = 0
@@ -71,6 +76,9 @@ class FakeEngine:
         self.hooks: dict[int, Any] = {}
         self.on_write: Any = None
         self.on_begin: Any = None
+        self.on_evaluate: Any = None
+        self.on_save_policy: Any = None
+        self.scores: dict[int, float] = {}
         self.extra: dict[str, Any] = {}
         self.restored_from: Path | None = None
         self.stopped = False
@@ -120,10 +128,23 @@ class FakeEngine:
         self.env_steps, self.updates, self.weights = state["env_steps"], state["updates"], state["weights"]
         self.restored_from = directory
 
-    def evaluate_policy(self, episodes: int, epsilon: float, seed: int) -> dict[str, Any]:
+    def evaluate_policy(
+        self, episodes: int, epsilon: float, seed: int, abandon: Callable[[], bool] = lambda: False
+    ) -> dict[str, Any]:
         self.evaluations.append((episodes, epsilon, seed))
-        returns = [float(self.env_steps + k) for k in range(episodes)]
+        if self.on_evaluate is not None:
+            self.on_evaluate()
+        if abandon():
+            raise EvaluationAbandonedError(f"given up after 0 of {episodes} episodes")
+        score = self.scores.get(self.env_steps, self.env_steps)
+        returns = [float(score + k) for k in range(episodes)]
         return {"returns": returns, "lengths": [10] * episodes, "seconds": 0.01}
+
+    def save_policy(self, directory: Path) -> None:
+        if self.on_save_policy is not None:
+            self.on_save_policy(directory)
+        (directory / "learner_group").mkdir()
+        (directory / "learner_group" / "weights.json").write_text(json.dumps(self.weights))
 
     def stop(self) -> None:
         self.stopped = True

@@ -15,6 +15,7 @@ from rlx.actors.player import load_policy
 from rlx.cli.exit_codes import ExitCode
 from rlx.cli.main import app
 from rlx.experiment.build import build_engine
+from rlx.runs.checkpoints import list_checkpoints
 from rlx.runs.directory import RunDirectory
 from rlx.runs.errors import NoCheckpointError, RunDirectoryError
 from rlx.runs.evaluate import evaluate, find_checkpoint, read_records
@@ -79,17 +80,57 @@ def test_the_policy_is_the_checkpoint_s(run: Path) -> None:
     algo.stop()
 
 
-def test_best_is_the_one_with_the_highest_evaluation(run: Path, tmp_path: Path) -> None:
+def test_best_is_the_policy_of_the_highest_evaluation(run: Path) -> None:
+    """The network that was evaluated: playing the same episodes again gives the same returns."""
+    rows = read_evaluations(run)
+    highest = max(rows, key=lambda row: (row["return_mean"], row["env_steps"]))
+    best = find_checkpoint(run, "best")
+    assert best.path.parent == run / "best"
+    assert (best.env_steps, best.info["return_mean"]) == (highest["env_steps"], highest["return_mean"])
+    assert find_checkpoint(run, best.path.name).path == best.path
+    again = evaluate(
+        run, checkpoint="best", episodes=len(highest["returns"]), num_envs=small_envs(run), epsilon=0.0,
+        seed=highest["seed"],
+    )  # fmt: skip
+    assert again["returns"] == highest["returns"]
+    assert (again["checkpoint"], again["env_steps"]) == (best.path.name, highest["env_steps"])
+    assert again["env_frames"] == highest["env_frames"]
+    assert again["training_seconds"] > 0
+    other = evaluate(run, checkpoint="best", episodes=5, epsilon=0.5, seed=1)
+    assert other["checkpoint"] == best.path.name
+
+
+def small_envs(run: Path) -> int:
+    manifest = json.loads((run / "manifest.json").read_text())
+    return int(manifest["spec"]["evaluation"]["num_envs"])
+
+
+def test_without_a_kept_policy_best_is_a_checkpoint_of_that_step(run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     rows = read_evaluations(copy)
     assert len(rows) >= 2
     for index, row in enumerate(rows):
-        row["return_mean"] = 100.0 if index == 0 else 1.0
+        row["return_mean"] = 1000.0 if index == 0 else 1.0
     (copy / "evaluations.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     best = find_checkpoint(copy, "best")
-    assert best.row_env_steps == rows[0]["env_steps"]
+    assert best.row_env_steps == rows[0]["env_steps"], "rated above what was kept"
+    shutil.rmtree(copy / "best")
+    assert find_checkpoint(copy, "best").path == best.path
     assert best.path.name != find_checkpoint(copy).path.name
+
+
+def test_a_kept_policy_is_enough_to_be_played(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    shutil.rmtree(copy / "checkpoints")
+    assert find_checkpoint(copy, "best").path.parent.name == "best"
+    with pytest.raises(NoCheckpointError, match="no checkpoint; --checkpoint best is policy_"):
+        find_checkpoint(copy)
+    file = next(find_checkpoint(copy, "best").path.rglob("module_state.pkl"))
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    with pytest.raises(NoCheckpointError, match=r"damaged: .*module_state\.pkl has changed content"):
+        find_checkpoint(copy, "best")
 
 
 def test_the_command(run: Path) -> None:
@@ -113,6 +154,17 @@ def test_the_command(run: Path) -> None:
         assert call(*wrong).exit_code == code, wrong
 
 
+@pytest.mark.parametrize("checkpoint", ["last", "best", "1"])
+def test_the_command_below_the_working_directory(
+    run: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: str
+) -> None:
+    """Names and paths are relative there, as in `runs/`."""
+    monkeypatch.chdir(run.parent)
+    arguments = ["evaluate", run.name, "--out", ".", "--episodes", "2", "--checkpoint", checkpoint]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+
+
 def test_checkpoints_that_cannot_be_played(run: Path, tmp_path: Path) -> None:
     with pytest.raises(NoCheckpointError, match="no checkpoint '77'; there are: checkpoint_000001"):
         find_checkpoint(run, "77")
@@ -122,15 +174,41 @@ def test_checkpoints_that_cannot_be_played(run: Path, tmp_path: Path) -> None:
         find_checkpoint(empty)
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
-    file = find_checkpoint(copy).path / "learner_group/learner/rl_module/default_policy/module_state.pkl"
+    there = list_checkpoints(copy / "checkpoints")
+    file = there[-1].path / "learner_group/learner/rl_module/default_policy/module_state.pkl"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     with pytest.raises(NoCheckpointError, match=r"damaged: .*module_state\.pkl has changed content"):
         find_checkpoint(copy)
-    (copy / "evaluations.jsonl").unlink()
-    with pytest.raises(NoCheckpointError, match="no evaluation was made where a checkpoint is"):
+    (find_checkpoint(copy, "1").path / "DIGEST.json").write_text("{")
+    with pytest.raises(NoCheckpointError, match=r"module_state\.pkl has changed content"):
+        find_checkpoint(copy)
+    (find_checkpoint(copy, "best").path / "DIGEST.json").write_text("{")
+    with pytest.raises(NoCheckpointError, match=r"policy_[0-9]+: damaged, and it may be the best one"):
         find_checkpoint(copy, "best")
+    (there[-1].path / "DIGEST.json").write_text("{")
+    with pytest.raises(
+        NoCheckpointError, match="damaged, and it is the newest one; others: checkpoint_000002"
+    ):
+        find_checkpoint(copy)
+    (copy / "evaluations.jsonl").unlink()
+    shutil.rmtree(copy / "best")
+    with pytest.raises(NoCheckpointError, match="no evaluation has been made, so no checkpoint is the best"):
+        find_checkpoint(copy, "best")
+
+
+@pytest.mark.parametrize(
+    "row", ["{}", '{"return_mean": null}', '{"return_mean": "x"}'], ids=["no score", "null", "text"]
+)
+def test_damaged_evaluations_are_not_ranked(run: Path, tmp_path: Path, row: str) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    with (copy / "evaluations.jsonl").open("a") as file:
+        file.write(f"{row}\n")
+    with pytest.raises(RunDirectoryError, match=r"evaluations\.jsonl: damaged: a row has no score"):
+        find_checkpoint(copy, "best")
+    assert find_checkpoint(copy).path.name == find_checkpoint(run).path.name
 
 
 def test_a_damaged_record_is_named(run: Path, tmp_path: Path) -> None:

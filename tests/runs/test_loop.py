@@ -14,8 +14,10 @@ import pytest
 from rlx.runs.checkpoints import list_checkpoints
 from rlx.runs.directory import RunDirectory, read_manifest
 from rlx.runs.errors import NonFiniteLossError, RunExistsError, RunLockedError, RunSpecChangedError
+from rlx.runs.evaluate import find_checkpoint
 from rlx.runs.loop import RunResult, train
 from rlx.runs.metrics import read_evaluations, read_progress, read_results
+from rlx.runs.policies import list_policies
 from tests.runs.fake_engine import FakeEngine, RecordingView, make_spec
 
 
@@ -129,6 +131,100 @@ def test_an_evaluation_can_stop_a_run_and_new_episodes_are_played_at_the_end(tmp
     again, engine, _ = run(tmp_path / "run", spec, FakeEngine(), "resume")
     assert again.state == "finished"
     assert engine.iterations == 0
+
+
+def best(path: Path) -> dict[int, float]:
+    return {kept.env_steps: kept.info["return_mean"] for kept in list_policies(path / "best")}
+
+
+#: An evaluation every 100 steps, a checkpoint every 200.
+SECTIONS: dict[str, Any] = {
+    "evaluation": {"interval_env_steps": 100, "at_end": True},
+    "checkpointing": {"interval_env_steps": 200, "keep_last": 1},
+}
+
+
+def test_the_network_of_the_best_evaluation_is_kept_and_never_resumed_from(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    engine = FakeEngine()
+    engine.scores = {100: 3.0, 200: 9.0, 300: 50.0, 400: 7.0, 500: 8.0}
+    engine.hooks[5] = lambda: os.kill(os.getpid(), signal.SIGINT)
+    run(path, make_spec(**SECTIONS), engine)
+    assert [one.env_steps for one in list_checkpoints(path / "checkpoints")] == [200, 500], "none at 300"
+    # The mean of 50, 51 and 52; when it was kept, a crash would have gone back to 200.
+    assert best(path) == {200: 10.0, 300: 51.0}
+    assert find_checkpoint(path, "best").env_steps == 300
+    _, again, _ = run(path, make_spec(**{**SECTIONS, "stop": {"env_steps": 600}}), if_exists="resume")
+    assert again.restored_from is not None
+    assert again.restored_from.name.startswith("checkpoint_")
+    assert best(path) == {600: 601.0}
+
+
+def test_going_back_to_a_checkpoint_goes_back_to_its_best_policy(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    engine = FakeEngine()
+    engine.hooks[4] = lambda: 1 / 0
+    run(path, make_spec(**SECTIONS), engine)
+    assert best(path) == {200: 201.0, 300: 301.0}
+    again = FakeEngine()
+    again.scores = dict.fromkeys((300, 400, 500), 0.0)
+    run(path, make_spec(**SECTIONS), again, "resume")
+    assert best(path) == {200: 201.0}
+    assert [row["return_mean"] for row in read_evaluations(path)] == [101.0, 201.0, 1.0, 1.0, 1.0]
+
+
+def test_a_policy_that_cannot_be_kept_costs_a_warning(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    engine.on_save_policy = lambda directory: 1 / 0
+    result, _, view = run(tmp_path / "run", make_spec(evaluation={"at_end": True}), engine)
+    assert (result.state, result.evaluation is not None) == ("finished", True)
+    (warning,) = view.warnings()
+    assert warning == "the best policy was not kept: ZeroDivisionError: division by zero; training goes on"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_gives_an_evaluation_up(tmp_path: Path, number: signal.Signals) -> None:
+    path = tmp_path / "run"
+    engine = FakeEngine()
+
+    def in_the_second() -> None:
+        if len(engine.evaluations) == 2:
+            os.kill(os.getpid(), number)
+
+    engine.on_evaluate = in_the_second
+    result, _, view = run(path, make_spec(**SECTIONS), engine)
+    assert (result.state, result.reason, result.interrupted) == (
+        "stopped",
+        f"stopped by {number.name}",
+        False,
+    )
+    assert [row["env_steps"] for row in read_evaluations(path)] == [100], "nothing of the second is recorded"
+    assert [row.get("evaluation_return_mean") for row in read_results(path)] == [101.0, None]
+    assert steps(path) == [100, 200], "its row once"
+    assert best(path) == {100: 101.0}
+    assert list_checkpoints(path / "checkpoints")[-1].env_steps == 200
+    said = f"evaluation given up after 0 of 3 episodes ({number.name}): nothing of it is recorded"
+    assert ("info", said) in view.events
+
+
+def test_the_evaluation_at_the_end_can_be_given_up_too(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    engine = FakeEngine()
+    engine.on_evaluate = lambda: os.kill(os.getpid(), signal.SIGINT)
+    result, _, view = run(path, make_spec(evaluation={"at_end": True}), engine)
+    assert (result.state, result.reason) == ("stopped", "env_steps >= 500")
+    assert read_evaluations(path) == []
+    assert steps(path) == [100, 200, 300, 400, 500]
+    assert list_checkpoints(path / "checkpoints")[-1].env_steps == 500
+    assert any(f"rlx evaluate {path} makes one" in text for _, text in view.events)
+
+
+def test_a_stop_during_a_checkpoint_records_its_row_once(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    engine.on_write = lambda directory: os.kill(os.getpid(), signal.SIGTERM) if engine.env_steps == 200 else 0
+    result, _, _ = run(tmp_path / "run", make_spec(checkpointing={"at_end": False}), engine)
+    assert result.state == "stopped"
+    assert steps(tmp_path / "run") == [100, 200]
 
 
 def test_ctrl_c_finishes_the_iteration_checkpoints_and_stops(tmp_path: Path) -> None:
