@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,21 @@ from rlx.plugins import PluginContext, PluginSet, RunnerPlugin, StepView
 from rlx.replay.block import Block
 
 QFunction = Callable[[np.ndarray], np.ndarray]
+
+
+class PlayedStep(NamedTuple):
+    """One step of N lanes that play, as `Lanes.play` tells it."""
+
+    q: np.ndarray
+    """Q values `[N, A]` of the states that were acted in."""
+    actions: np.ndarray
+    """int64 `[N]`."""
+    explored: np.ndarray
+    """bool `[N]`: the action was drawn at random."""
+    acted: np.ndarray
+    """bool `[N]`: False where the step only began the next episode, and its action was ignored."""
+    step: EnvStep
+    """What the environments returned."""
 
 
 class Lanes:
@@ -206,7 +221,11 @@ class Lanes:
             self._lengths[lane] = 0
 
     def play(
-        self, q_function: QFunction, episodes: int, on_episode: Callable[[int], None] | None = None
+        self,
+        q_function: QFunction,
+        episodes: int,
+        on_episode: Callable[[int], None] | None = None,
+        on_step: Callable[[PlayedStep], None] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Play whole episodes; lane i plays a number of them that is fixed beforehand.
 
@@ -214,6 +233,7 @@ class Lanes:
             q_function: stacked observations `[N, S, *frame_shape]` -> Q values `[N, A]`.
             episodes: how many.
             on_episode: told the number of counted episodes whenever one ends.
+            on_step: told of every step, after the environments took it.
 
         Returns:
             Undiscounted raw returns float64 `[episodes]` and lengths int64 `[episodes]`.
@@ -224,9 +244,12 @@ class Lanes:
         share[: episodes % self.num_lanes] += 1
         finished: list[list[tuple[float, int]]] = [[] for _ in range(self.num_lanes)]
         while any(len(done) < want for done, want in zip(finished, share, strict=True)):
-            actions, _ = select_actions(q_function(self.stack.observation), epsilons, self.rng)
+            q = q_function(self.stack.observation)
+            actions, explored = select_actions(q, epsilons, self.rng)
             acted = ~self._over
             step = self.env.step(actions)
+            if on_step is not None:
+                on_step(PlayedStep(q, actions, explored, acted, step))
             ended: list[tuple[float, int, float, int]] = []
             self._count(acted, step, epsilons, ended)
             for episode_return, length, _, lane in ended:

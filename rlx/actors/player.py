@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from rlx.actors.lanes import Lanes
+from rlx.actors.lanes import Lanes, PlayedStep
 from rlx.envs.spec import EnvSpec
-from rlx.envs.vector import make_vector_env
+from rlx.envs.vector import VectorEnv, make_vector_env
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,32 @@ def play_episodes(
     Each lane's share of the episodes is fixed beforehand: taking those that end first would favour
     short episodes. `on_episode` is told the number of counted episodes whenever one ends.
     """
-    lanes = min(num_envs, episodes)
-    env = make_vector_env(env_spec, lanes, seed=seed, num_threads=1)
+    env = make_vector_env(env_spec, min(num_envs, episodes), seed=seed, num_threads=1)
+    return play_in(
+        module, env, episodes=episodes, epsilon=epsilon, seed=seed, device=device, on_episode=on_episode
+    )
+
+
+def play_in(
+    module: Any,
+    env: VectorEnv,
+    *,
+    episodes: int,
+    epsilon: float,
+    seed: int,
+    device: Any = "cpu",
+    on_episode: Callable[[int], None] | None = None,
+    on_step: Callable[[PlayedStep], None] | None = None,
+) -> PlayedEpisodes:
+    """Play as `play_episodes`, in lanes that are there; they are closed afterwards.
+
+    `on_step` is told of every step, also of those that only begin an episode.
+    """
     module.q_network.use_noise(False)
     try:
         player = Lanes.player(env, seed=seed, epsilon=epsilon)
-        returns, lengths = player.play(q_function(module, device, fresh_noise=False), episodes, on_episode)
+        q_values = q_function(module, device, fresh_noise=False)
+        returns, lengths = player.play(q_values, episodes, on_episode, on_step)
     finally:
         module.q_network.use_noise(True)
         env.close()

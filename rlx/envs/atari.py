@@ -45,8 +45,8 @@ class AtariLanes:
     ) -> None:
         """Start the emulators; `reset` must be called before `step`.
 
-        With `screen`, frames are the console's screen in colour and in its own size, uint8 `[N, H, W, 3]`, for
-        people to see; all else is as without.
+        With `screen`, frames are the console's screen in colour and in its own size, uint8 `[N, H, W, 3]`,
+        for people to see; all else is as without.
         """
         from ale_py.vector_env import AtariVectorEnv
 

@@ -1,4 +1,4 @@
-"""Pictures of observations, as functions of arrays: what cannot be rendered otherwise, or only with more packages."""
+"""Pictures of observations, as functions of arrays: of what has no others, or only with more packages."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def draw_planes(planes: NDArray[Any]) -> Picture:
     return picture
 
 
-def draw_cart_pole(observation: NDArray[Any], height: int = 200) -> Picture:
+def draw_cart_pole(observation: NDArray[Any], height: int = 400) -> Picture:
     """Draw CartPole's observation (cart position in metres, its speed, pole angle in radians, its speed).
 
     Returns:
-        `[height, height * 3 / 2, 3]`: the cart on its track of 4.8 m, the pole of 1 m upright at angle 0 and leaning to
-        the right at positive ones. Nothing but the observation is needed, and no pygame.
+        `[height, height * 3 / 2, 3]`: the cart on its track of 4.8 m, the pole of 1 m upright at angle 0 and
+        leaning to the right at positive ones. Nothing but the observation is needed, and no pygame.
     """
     from PIL import Image, ImageDraw
 
@@ -80,6 +80,6 @@ def draw_cells(values: NDArray[Any]) -> Picture:
 
 
 def draw_image(frame: NDArray[np.uint8]) -> Picture:
-    """Return an observation that is an image already, `[H, W]` or `[H, W, 1]` grey or `[H, W, 3]`, as `[H, W, 3]`."""
+    """Return an observation that is an image, grey `[H, W]` or `[H, W, 1]`, or `[H, W, 3]`, as the latter."""
     grey = frame[:, :, None] if frame.ndim == 2 else frame
     return grey.repeat(3, axis=2) if grey.shape[2] == 1 else grey.copy()

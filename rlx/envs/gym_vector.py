@@ -127,7 +127,9 @@ class GymLanes:
         try:
             return np.asarray(self._envs[0].render(), np.uint8)
         except gymnasium.error.DependencyNotInstalled as error:
-            raise EnvError(f"environment {self.spec.id!r} draws itself with a package that is missing: {error}") from None
+            raise EnvError(
+                f"environment {self.spec.id!r} draws itself with a package that is missing: {error}"
+            ) from None
 
     def close(self) -> None:
         """Close every environment."""

@@ -110,7 +110,7 @@ def describe_minatar(spec: EnvSpec) -> EnvInfo:
 
 
 def minatar_actions(spec: EnvSpec) -> tuple[str, ...]:
-    """Return MinAtar's letter for each action, in the order of their numbers: `n l u r d f`, or some of them."""
+    """Return MinAtar's letter for each action in the order of their numbers, of `n l u r d f`."""
     letters = "nlurdf"
     return tuple(letters[action] for action in _action_set(spec))
 

@@ -1,16 +1,12 @@
 """One environment that is played and seen: a lane, and a camera that takes a picture of each of its states.
 
-| environment | its pictures |
-|---|---|
-| Atari | a second emulator in colour, in the screen's own size, with the same seed and actions; every reward and end is compared |
-| MinAtar | the planes that the policy sees, one colour each |
-| CartPole, `rlx/Chain-v0` and its like | drawn from the observation |
-| others of gymnasium with `rgb_array` | what the environment itself renders |
-| others whose observation is an image | the observation |
-
-ale-py's vector class, which policies play in, renders nothing. Two of its objects with one seed do the same game,
-no-op starts and sticky actions included, whatever the size and colour of their frames: so the picture shows
-the very game that is played, and not one like it.
+- Atari: ale-py's vector class, which policies play in, renders nothing. A second object of it, with the same
+  seed and actions, does the same game whatever the size and colour of its frames, no-op starts and sticky
+  actions included. It has colours and the screen's own size, and every reward and end is compared with the
+  first one's: the picture shows the very game that is played, and not one like it.
+- MinAtar: the planes that the policy sees, one colour each.
+- CartPole, `rlx/Chain-v0` and its like: drawn from the observation.
+- Others of gymnasium: what the environment renders as `rgb_array`; else the observation, if it is an image.
 """
 
 from __future__ import annotations
@@ -147,7 +143,8 @@ class TwinCamera:
 
     def reset(self, seed: int | None, frames: NDArray[Any]) -> Picture:
         """Reset the twin in the same way."""
-        return self._twin.reset(seed)[0]
+        picture: Picture = self._twin.reset(seed)[0]
+        return picture
 
     def step(self, actions: NDArray[np.int64], step: EnvStep) -> Picture:
         """Step the twin.
@@ -159,9 +156,12 @@ class TwinCamera:
         for name in ("rewards", "terminated", "truncated", "over"):
             played, shown = getattr(step, name)[0], getattr(seen, name)[0]
             if played != shown:
-                raise RuntimeError(f"the emulator that is seen came apart from the one that is played: {name} "
-                                   f"{shown} instead of {played}")  # fmt: skip
-        return seen.frames[0]
+                raise RuntimeError(
+                    f"the emulator that is seen came apart from the one that is played: {name} {shown}, "
+                    f"not {played}"
+                )
+        picture: Picture = seen.frames[0]
+        return picture
 
     def close(self) -> None:
         """Close the twin."""

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 #: Width of the strip in pixels.
-STRIP = 260
+STRIP = 300
 #: Height of a row of the strip: three of text, then one for each action.
 ROW = 18
 MARGIN = 10
 #: Left end and greatest length of a bar, in pixels from the strip's left edge.
-BAR_LEFT, BAR_LENGTH = 104, 84
+BAR_LEFT, BAR_LENGTH = 120, 100
 
 BACKGROUND = (18, 20, 26)
 TEXT = (225, 228, 235)
@@ -64,8 +64,8 @@ def compose(picture: NDArray[np.uint8], scale: int, figures: Figures | None) -> 
         figures: for the strip; None leaves it out.
 
     Returns:
-        uint8 `[H', W', 3]`, both even, as H.264 asks for: the picture at the top left, the strip at its right, and
-        the background wherever one of them is shorter.
+        uint8 `[H', W', 3]`, both even, as H.264 asks for: the picture at the top left, the strip at its
+        right, and the background wherever one of them is shorter.
     """
     large = enlarge(picture, scale)
     height, width = large.shape[:2]
@@ -86,8 +86,9 @@ def strip_height(num_actions: int) -> int:
 
 
 def bar_length(q: float, q_range: tuple[float, float]) -> int:
-    """Return the pixels of a bar: 0 at the lower end of the range, `BAR_LENGTH` at the upper end, and there too when
-    the range is a point.
+    """Return the pixels of a bar: 0 at the lower end of the range, `BAR_LENGTH` at the upper end.
+
+    A range that is a point gives `BAR_LENGTH`.
     """
     low, high = q_range
     if not high > low:

@@ -43,8 +43,8 @@ def check_file(file: Path) -> None:
 def video_file(file: Path, fps: float) -> Iterator[Add]:
     """Write a video; yields what takes its pictures.
 
-    The file appears under its name when the block ends. If the block raises, nothing is left, and a file that was
-    there before stays. Height and width must be even for `.mp4`.
+    The file appears under its name when the block ends. If the block raises, nothing is left, and a file that
+    was there before stays. Height and width must be even for `.mp4`.
 
     Args:
         file: `.webp` (lossless) or `.mp4` (H.264). Its folder is made.
