@@ -72,7 +72,8 @@ def load_policy(checkpoint: Path, *, torch_threads: int = 1) -> Any:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        module = RLModule.from_checkpoint(checkpoint / "learner_group" / "learner" / "rl_module")
+        # Absolute: RLlib takes a relative path for an address without a scheme, and refuses it.
+        module = RLModule.from_checkpoint(checkpoint.absolute() / "learner_group" / "learner" / "rl_module")
     finally:
         logger.setLevel(level)
     return module["default_policy"].eval().requires_grad_(False)
