@@ -24,6 +24,7 @@ PURE = (
     "replay",
     "report",
     "runs",
+    "video",
 )
 ENGINE = {"rlx.replay.shard_actor"}
 WITHOUT_RAY = {

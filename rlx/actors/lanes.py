@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,21 @@ from rlx.replay.recurrent import (
 
 if TYPE_CHECKING:
     from rlx.actors.policy import Policy
+
+
+class PlayedStep(NamedTuple):
+    """One step of N lanes that play, as `Lanes.play` tells it."""
+
+    q: np.ndarray
+    """Q values `[N, A]` of the states that were acted in."""
+    actions: np.ndarray
+    """int64 `[N]`."""
+    explored: np.ndarray
+    """bool `[N]`: the action was drawn at random."""
+    acted: np.ndarray
+    """bool `[N]`: False where the step only began the next episode, and its action was ignored."""
+    step: EnvStep
+    """What the environments returned."""
 
 
 class Lanes:
@@ -250,6 +265,7 @@ class Lanes:
         policy: Policy,
         episodes: int,
         on_episode: Callable[[int], None] | None = None,
+        on_step: Callable[[PlayedStep], None] | None = None,
         abandon: Callable[[], bool] = lambda: False,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Play whole episodes; lane i plays a number of them that is fixed beforehand.
@@ -258,6 +274,7 @@ class Lanes:
             policy: gives Q values of every row.
             episodes: how many.
             on_episode: told the number of counted episodes whenever one ends.
+            on_step: told of every step, after the environments took it.
             abandon: asked before every step whether to give up: one episode may take minutes.
 
         Returns:
@@ -276,9 +293,12 @@ class Lanes:
                 raise EvaluationAbandonedError(
                     f"given up after {sum(map(len, finished))} of {episodes} episodes"
                 )
-            actions, _ = select_actions(self._ask(policy), epsilons, self.rng)
+            q = self._ask(policy)
+            actions, explored = select_actions(q, epsilons, self.rng)
             acted = ~self._over
             step = self.env.step(actions)
+            if on_step is not None:
+                on_step(PlayedStep(q, actions, explored, acted, step))
             ended: list[tuple[float, int, float, int]] = []
             self._count(acted, step, epsilons, ended)
             for episode_return, length, _, lane in ended:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from rlx.actors.lanes import Lanes
+from rlx.actors.lanes import Lanes, PlayedStep
 from rlx.actors.policy import make_policy
 from rlx.envs.spec import EnvSpec
-from rlx.envs.vector import make_vector_env
+from rlx.envs.vector import VectorEnv, make_vector_env
 
 #: Where RLlib puts the network in a checkpoint; a policy that is kept alone lies in the same place.
 POLICY_PATH = Path("learner_group", "learner", "rl_module")
@@ -82,13 +82,40 @@ def play_episodes(
     Raises:
         EvaluationAbandonedError: `abandon` said so; the episodes so far are lost.
     """
-    lanes = min(num_envs, episodes)
-    env = make_vector_env(env_spec, lanes, seed=seed, num_threads=1)
+    env = make_vector_env(env_spec, min(num_envs, episodes), seed=seed, num_threads=1)
+    return play_in(
+        module,
+        env,
+        episodes=episodes,
+        epsilon=epsilon,
+        seed=seed,
+        device=device,
+        on_episode=on_episode,
+        abandon=abandon,
+    )
+
+
+def play_in(
+    module: Any,
+    env: VectorEnv,
+    *,
+    episodes: int,
+    epsilon: float,
+    seed: int,
+    device: Any = "cpu",
+    on_episode: Callable[[int], None] | None = None,
+    on_step: Callable[[PlayedStep], None] | None = None,
+    abandon: Callable[[], bool] = lambda: False,
+) -> PlayedEpisodes:
+    """Play as `play_episodes`, in lanes that are there; they are closed afterwards.
+
+    `on_step` is told of every step, also of those that only begin an episode.
+    """
     module.q_network.use_noise(False)
     try:
         player = Lanes.player(env, seed=seed, epsilon=epsilon)
         policy = make_policy(module, device, fresh_noise=False)
-        returns, lengths = player.play(policy, episodes, on_episode, abandon)
+        returns, lengths = player.play(policy, episodes, on_episode, on_step, abandon)
     finally:
         module.q_network.use_noise(True)
         env.close()

@@ -32,6 +32,7 @@ def word(error: BaseException) -> tuple[list[str], ExitCode]:
     from rlx.experiment.problems import ExperimentError
     from rlx.reference.errors import UnknownGameError, UnknownReferenceError
     from rlx.runs.errors import RlxError
+    from rlx.video.errors import VideoError
 
     if isinstance(error, KeyboardInterrupt):
         return ["rlx: interrupted"], ExitCode.INTERRUPTED
@@ -43,6 +44,7 @@ def word(error: BaseException) -> tuple[list[str], ExitCode]:
         CompareUsageError,
         UnknownGameError,
         UnknownReferenceError,
+        VideoError,
     )
     if isinstance(error, of_the_command):
         return [f"rlx: {error}"], ExitCode.USAGE

@@ -8,35 +8,17 @@ from typing import Annotated
 import typer
 
 from rlx.cli import completion, output
-from rlx.cli.options import Debug, Json, Out
+from rlx.cli.options import Checkpoint, Debug, Epsilon, Json, Out, Protocol
 
 
 def evaluate(
     run: Annotated[
         str, typer.Argument(help="Run: path, or name below --out.", autocompletion=completion.runs)
     ],
-    checkpoint: Annotated[
-        str,
-        typer.Option(
-            "--checkpoint",
-            metavar="best|last|N",
-            help="best has the highest evaluation of the training.",
-            autocompletion=completion.checkpoints,
-        ),
-    ] = "last",
+    checkpoint: Checkpoint = "last",
     episodes: Annotated[int, typer.Option("--episodes", min=1, help="Whole episodes.")] = 100,
-    protocol: Annotated[
-        str | None,
-        typer.Option(
-            "--protocol",
-            help="noop30 (default on Atari), sticky, or as-trained (default elsewhere).",
-            autocompletion=completion.protocols,
-        ),
-    ] = None,
-    epsilon: Annotated[
-        float | None,
-        typer.Option("--epsilon", min=0.0, max=1.0, help="Chance of a random action; default: the run's."),
-    ] = None,
+    protocol: Protocol = None,
+    epsilon: Epsilon = None,
     envs: Annotated[int, typer.Option("--envs", min=1, help="Environments at a time.")] = 16,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of environments and random actions.")] = 0,
     out: Out = Path("runs"),

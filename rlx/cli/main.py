@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 import rlx
-from rlx.cli import bench, compare, evaluate, inspect, reference, train
+from rlx.cli import bench, compare, evaluate, inspect, reference, train, watch
 from rlx.cli import report as pages
 from rlx.cli.errors import report
 from rlx.cli.options import DEBUG_KEY
@@ -43,6 +43,7 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("resume")(train.resume)
 app.command("evaluate")(evaluate.evaluate)
+app.command("watch")(watch.watch)
 app.command("compare")(compare.compare)
 app.command("report")(pages.report)
 app.command("plot")(pages.plot)

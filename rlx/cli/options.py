@@ -24,6 +24,27 @@ Debug = Annotated[
     bool, typer.Option("--debug", help="Show tracebacks, and what libraries print.", callback=_remember_debug)
 ]
 Plain = Annotated[bool, typer.Option("--plain", help="Print key=value lines instead of the live view.")]
+Checkpoint = Annotated[
+    str,
+    typer.Option(
+        "--checkpoint",
+        metavar="best|last|N",
+        help="best has the highest evaluation of the training.",
+        autocompletion=completion.checkpoints,
+    ),
+]
+Protocol = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol",
+        help="noop30 (default on Atari), sticky, or as-trained (default elsewhere).",
+        autocompletion=completion.protocols,
+    ),
+]
+Epsilon = Annotated[
+    float | None,
+    typer.Option("--epsilon", min=0.0, max=1.0, help="Chance of a random action; default: the run's."),
+]
 Stop = Annotated[
     list[str] | None,
     typer.Option(

@@ -166,9 +166,10 @@ def run(description: Mapping[str, Any], returns: Sequence[float], *, as_json: bo
 
 
 @contextlib.contextmanager
-def progress(what: str, total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+def progress(what: str, total: int | None, *, quiet: bool) -> Iterator[Callable[[int], None]]:
     """Show a bar on stderr while something runs; yields what is told how much is done.
 
+    Without a total (nobody knows the length of a game) it says how much is done, and that it goes on.
     Nothing is shown if `quiet`, or where stderr is not a terminal.
     """
     if quiet or not sys.stderr.isatty():
@@ -205,6 +206,50 @@ def evaluation(record: Mapping[str, Any], *, as_json: bool) -> None:
             ("recorded in", record["file"]),
         ]
     )  # fmt: skip
+
+
+def watched(records: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print the episodes of `rlx watch`."""
+    if as_json:
+        _json(records)
+        return
+    from rlx.evaluation.protocols import PROTOCOLS
+
+    first = records[0]
+    _print_pairs(
+        [
+            ("run", f"{first['run']}, {first['checkpoint']} ({first['env_steps']} env steps)"),
+            ("protocol", f"{first['protocol']}: {PROTOCOLS[first['protocol']].title}"),
+            ("policy", f"epsilon {first['epsilon']:g}, seed {first['seed']}"),
+        ]
+    )
+    for record in records:
+        print()
+        _print_pairs(_watched_pairs(record))
+        if record["video"]["cut"]:
+            shown = record["video"]["seconds"]
+            text = f"episode {record['episode']} is longer than its video, which was cut after {shown:.0f}s"
+            notes([f"{text}; --max-seconds shows more"])
+
+
+def _watched_pairs(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    from rlx.experiment.memory import format_bytes
+
+    video, steps = record["video"], record["length"]
+    lasted = "" if record["game_seconds"] is None else f", {record['game_seconds']:.1f}s of the game"
+    often = sorted(record["actions"].items(), key=lambda item: -item[1])
+    chosen = ", ".join(f"{name} {100 * count / steps:.0f}%" for name, count in often if count)
+    random = f"; {record['random_actions']} at random" if record["random_actions"] else ""
+    return [
+        ("episode", f"{record['episode']}, {record['end']}"),
+        ("return", f"{record['return']:g}"),
+        ("length", f"{steps} env steps, {record['frames']} frames{lasted}"),
+        ("value", f"mean {_real(record['value_mean'])}, from {_real(record['value_min'])} "
+         f"to {_real(record['value_max'])} (greatest Q of each state)"),
+        ("actions", chosen + random),
+        ("video", f"{record['file']}: {video['pictures']} pictures of {video['width']}x{video['height']}, "
+         f"{video['seconds']:.1f}s at {video['fps']:g} per second, {format_bytes(video['bytes'])}"),
+    ]  # fmt: skip
 
 
 def experiment(loaded: Any, *, as_json: bool) -> None:

@@ -17,6 +17,7 @@ the last two raw frames), grey and area-resized by ale-py.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -39,11 +40,19 @@ class AtariLanes:
     Frames are views of memory that ale-py allocates at every step: nothing is copied in Python.
     """
 
-    def __init__(self, spec: EnvSpec, num_envs: int, seed: int, num_threads: int = 1) -> None:
-        """Start the emulators; `reset` must be called before `step`."""
+    def __init__(
+        self, spec: EnvSpec, num_envs: int, seed: int, num_threads: int = 1, *, screen: bool = False
+    ) -> None:
+        """Start the emulators; `reset` must be called before `step`.
+
+        With `screen`, frames are the console's screen in colour and in its own size, uint8 `[N, H, W, 3]`,
+        for people to see; all else is as without.
+        """
         from ale_py.vector_env import AtariVectorEnv
 
         info = describe_atari(spec)
+        if screen:
+            info = dataclasses.replace(info, frame_shape=(*_screen_size(spec.game), 3))
         self.spec = spec
         self.num_envs = num_envs
         self.num_actions = info.num_actions
@@ -65,9 +74,9 @@ class AtariLanes:
             repeat_action_probability=spec.sticky_action_probability,
             full_action_space=spec.full_action_space,
             autoreset_mode="NextStep",
-            img_height=spec.frame_size,
-            img_width=spec.frame_size,
-            grayscale=spec.grayscale,
+            img_height=info.frame_shape[0],
+            img_width=info.frame_shape[1],
+            grayscale=spec.grayscale and not screen,
             stack_num=1,
             frameskip=spec.frame_skip,
             maxpool=True,
@@ -149,13 +158,32 @@ def describe_atari(spec: EnvSpec) -> EnvInfo:
     )
 
 
-@functools.cache
+def atari_action_names(spec: EnvSpec) -> tuple[str, ...]:
+    """Return ale-py's names of a game's actions, in the order of their numbers: `NOOP`, `FIRE`, ..."""
+    ale = _game(spec.game)
+    actions = ale.getLegalActionSet() if spec.full_action_space else ale.getMinimalActionSet()
+    return tuple(str(action.name) for action in actions)
+
+
 def _action_counts(game: str) -> tuple[int, int]:
     """Return the sizes of the game's minimal and of the full action set."""
+    ale = _game(game)
+    return len(ale.getMinimalActionSet()), len(ale.getLegalActionSet())
+
+
+def _screen_size(game: str | None) -> tuple[int, int]:
+    """Return height and width of the console's picture: 210 x 160, in some games 250 x 160."""
+    height, width = _game(game).getScreenDims()
+    return height, width
+
+
+@functools.lru_cache(maxsize=2)
+def _game(game: str | None) -> Any:
+    """Load a game, to ask what it is like."""
     import ale_py
     from ale_py import roms
 
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
     ale = ale_py.ALEInterface()
     ale.loadROM(roms.get_rom_path(game))
-    return len(ale.getMinimalActionSet()), len(ale.getLegalActionSet())
+    return ale

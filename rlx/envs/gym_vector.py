@@ -112,6 +112,32 @@ class GymLanes:
         self.close()
         self._envs, self._seed, self._steps, self._lives, self._over = envs, seed, steps, lives, over
 
+    @property
+    def render_modes(self) -> tuple[str, ...]:
+        """Ways in which the environments can show themselves, as they say."""
+        return tuple(self._envs[0].metadata.get("render_modes") or ())
+
+    @property
+    def steps_per_second(self) -> float | None:
+        """Env steps in a second of the game, as the environments say; None if they do not."""
+        fps = self._envs[0].metadata.get("render_fps")
+        return None if fps is None else float(fps)
+
+    def render(self) -> NDArray[np.uint8]:
+        """Return the first lane's picture uint8 `[H, W, 3]`; needs `env_config["render_mode"] = "rgb_array"`.
+
+        Raises:
+            EnvError: a package that it draws with is not installed.
+        """
+        import gymnasium
+
+        try:
+            return np.asarray(self._envs[0].render(), np.uint8)
+        except gymnasium.error.DependencyNotInstalled as error:
+            raise EnvError(
+                f"environment {self.spec.id!r} draws itself with a package that is missing: {error}"
+            ) from None
+
     def close(self) -> None:
         """Close every environment."""
         for env in self._envs:

@@ -109,6 +109,12 @@ def describe_minatar(spec: EnvSpec) -> EnvInfo:
     )
 
 
+def minatar_actions(spec: EnvSpec) -> tuple[str, ...]:
+    """Return MinAtar's letter for each action in the order of their numbers, of `n l u r d f`."""
+    letters = "nlurdf"
+    return tuple(letters[action] for action in _action_set(spec))
+
+
 def _action_set(spec: EnvSpec) -> list[int]:
     game = _make(spec, 0)
     return list(range(game.num_actions())) if spec.full_action_space else list(game.minimal_action_set())

@@ -7,6 +7,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,73 @@ def _best(run: Path, there: list[Checkpoint], kept: list[Checkpoint]) -> Checkpo
     return policy
 
 
+@dataclass(frozen=True)
+class PlaySetup:
+    """Who plays, and what: a checkpoint's policy in the run's environment under a protocol.
+
+    Attributes:
+        run: the run directory.
+        spec: of the run.
+        checkpoint: whose policy plays.
+        protocol: under which.
+        env: the environment as the protocol plays it.
+        epsilon: probability of a random action.
+    """
+
+    run: Path
+    spec: ExperimentSpec
+    checkpoint: Checkpoint
+    protocol: Protocol
+    env: EnvSpec
+    epsilon: float
+
+    def load_policy(self) -> Any:
+        """Load the checkpoint's acting network, see `rlx.actors.player.load_policy`."""
+        from rlx.actors.player import load_policy
+
+        threads = 1 if self.spec.rl_module.torso in SMALL_TORSOS else provenance.cpu_cores()
+        return load_policy(self.checkpoint.path, torch_threads=threads)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a record says of it."""
+        info = self.checkpoint.info
+        return {
+            "run": self.run.name,
+            "algorithm": self.spec.algorithm,
+            "env": self.env.id,
+            "checkpoint": self.checkpoint.path.name,
+            "env_steps": self.checkpoint.env_steps,
+            "env_frames": info.get("env_frames"),
+            "updates": info.get("updates"),
+            "training_seconds": info.get("seconds"),
+            "protocol": self.protocol.name,
+            "environment": dataclasses.asdict(self.env),
+            "epsilon": self.epsilon,
+        }
+
+
+def play_setup(
+    run: Path, *, checkpoint: str = LAST, protocol: str | None = None, epsilon: float | None = None
+) -> PlaySetup:
+    """Find what is to be played; the policy is not loaded yet.
+
+    Args:
+        run: the run directory.
+        checkpoint: `last`, `best`, a number or a name.
+        protocol: see `rlx.evaluation.protocols`; None for that of the published results.
+        epsilon: probability of a random action; None for that of the run's own evaluations.
+
+    Raises:
+        RlxError: no such checkpoint or protocol, or a damaged run directory.
+    """
+    found = find_checkpoint(run, checkpoint)
+    spec = recorded_spec(RunDirectory(run))
+    env = resolve_env(spec.env if isinstance(spec.env, str) else spec.env[0], spec.environment)
+    chosen = find_protocol(protocol, env.family)
+    chance = spec.evaluation.epsilon if epsilon is None else epsilon
+    return PlaySetup(run, spec, found, chosen, with_protocol(env, chosen), chance)
+
+
 def evaluate(
     run: Path,
     *,
@@ -120,35 +188,21 @@ def evaluate(
     Raises:
         RlxError: no such checkpoint or protocol, or a damaged run directory.
     """
-    found = find_checkpoint(run, checkpoint)
-    spec = recorded_spec(RunDirectory(run))
-    env = resolve_env(_env_id(spec), spec.environment)
-    chosen = find_protocol(protocol, env.family)
-    played_env = with_protocol(env, chosen)
-    chance = spec.evaluation.epsilon if epsilon is None else epsilon
-    from rlx.actors.player import load_policy, play_episodes
+    setup = play_setup(run, checkpoint=checkpoint, protocol=protocol, epsilon=epsilon)
+    from rlx.actors.player import play_episodes
 
     started = time.perf_counter()
     played = play_episodes(
-        load_policy(found.path, torch_threads=_torch_threads(spec)),
-        played_env,
+        setup.load_policy(),
+        setup.env,
         episodes=episodes,
         num_envs=num_envs,
-        epsilon=chance,
+        epsilon=setup.epsilon,
         seed=seed,
         on_episode=on_episode,
     )
     record = {
-        "run": run.name,
-        "algorithm": spec.algorithm,
-        "env": env.id,
-        "checkpoint": found.path.name,
-        "env_steps": found.env_steps,
-        "env_frames": found.info.get("env_frames"),
-        "updates": found.info.get("updates"),
-        "training_seconds": found.info.get("seconds"),
-        **_protocol_facts(chosen, played_env),
-        "epsilon": chance,
+        **setup.facts(),
         "seed": seed,
         "num_envs": min(num_envs, episodes),
         **score_facts(played.returns),
@@ -161,22 +215,10 @@ def evaluate(
     }
     folder = run / FOLDER
     folder.mkdir(exist_ok=True)
-    played_as = f"{episodes}-episodes-in-{min(num_envs, episodes)}-envs-epsilon-{chance:g}-seed-{seed}"
-    name = f"{found.path.name}-{chosen.name}-{played_as}.json"
+    played_as = f"{episodes}-episodes-in-{min(num_envs, episodes)}-envs-epsilon-{setup.epsilon:g}-seed-{seed}"
+    name = f"{setup.checkpoint.path.name}-{setup.protocol.name}-{played_as}.json"
     write_json_atomic(folder / name, record)
     return {**record, "file": str(folder / name)}
-
-
-def _torch_threads(spec: ExperimentSpec) -> int:
-    return 1 if spec.rl_module.torso in SMALL_TORSOS else provenance.cpu_cores()
-
-
-def _env_id(spec: ExperimentSpec) -> str:
-    return spec.env if isinstance(spec.env, str) else spec.env[0]
-
-
-def _protocol_facts(protocol: Protocol, env: EnvSpec) -> dict[str, Any]:
-    return {"protocol": protocol.name, "environment": dataclasses.asdict(env)}
 
 
 def score_facts(returns: np.ndarray) -> dict[str, Any]:

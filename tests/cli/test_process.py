@@ -11,7 +11,7 @@ import pytest
 HEAVY = {"ray", "torch", "gymnasium", "pandas", "numpy", "numba", "ale_py", "tensorboardX"}
 VERBS = (
     "train", "resume", "ls", "show", "algorithms", "schema", "bench", "compare", "report", "plot",
-    "references",
+    "references", "evaluate", "watch",
 )  # fmt: skip
 
 

@@ -80,6 +80,12 @@ def test_the_policy_is_the_checkpoint_s(run: Path) -> None:
     algo.stop()
 
 
+def test_a_run_by_a_relative_path(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run.parent)
+    relative = evaluate(Path(run.name), episodes=2, num_envs=1, seed=8)
+    assert relative["returns"] == evaluate(run, episodes=2, num_envs=1, seed=8)["returns"]
+
+
 def test_best_is_the_policy_of_the_highest_evaluation(run: Path) -> None:
     """The network that was evaluated: playing the same episodes again gives the same returns."""
     rows = read_evaluations(run)
