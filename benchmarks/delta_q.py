@@ -2,9 +2,9 @@
 
     python benchmarks/delta_q.py --out runs/delta-q --seeds 0 1
 
-Trains `experiments/r2d2-delta-q.yaml` six times for each seed (runs that are finished are kept), prints the table of
-docs/results.md and writes `delta-q.svg` into the folder. Delta-Q at the first and last learned row of a window is
-averaged over the second half of training; the score is the mean of the last three evaluations.
+Trains `experiments/r2d2-delta-q.yaml` six times for each seed (runs that are finished are kept), prints the
+table of docs/results.md and writes `delta-q.svg` into the folder. Delta-Q at the first and last learned row
+of a window is averaged over the second half of training; the score is the mean of the last three evaluations.
 
 Source: [R2D2] section 3.
 """
@@ -82,7 +82,7 @@ def table(runs: dict[tuple[str, int], list[Path]]) -> str:
 
 
 def plot(runs: dict[tuple[str, int], list[Path]]) -> Scene:
-    """Draw Delta-Q at the last learned row against updates, one line a strategy (mean over seeds, smoothed)."""
+    """Draw Delta-Q at the last learned row against updates: a line a strategy, mean over seeds, smoothed."""
     curves = {}
     for strategy, paths in runs.items():
         grid, values = np.linspace(0.0, 1.0, 25), []

@@ -128,14 +128,33 @@ def _plugin_problems(experiment: Experiment) -> list[Problem]:
         problems += [Problem(experiment.origin(where), where, message) for message in found]
     together = PluginSet(tuple(made))
     try:
-        together.only("sequences", experiment.spec.training.n_step)
+        sequences = together.only("sequences", experiment.spec.training.n_step)
         together.only("module_class")
         together.only("learner_class")
         together.merged("network")
         together.merged("replay")
     except ValueError as error:
         problems.append(Problem(experiment.origin("plugins"), "plugins", str(error)))
+        return problems
+    if sequences is not None:
+        problems += _short_rings(experiment, sequences.length)
     return problems
+
+
+def _short_rings(experiment: Experiment, length: int) -> list[Problem]:
+    """Refuse a replay whose lanes do not hold two windows of `length` rows."""
+    spec = experiment.spec
+    runners = spec.env_runners
+    lanes = max(1, runners.num_env_runners) * runners.num_envs_per_env_runner
+    needed = 2 * (length + (spec.environment.frame_stack or 1))
+    if spec.replay.capacity // lanes >= needed:
+        return []
+    where = "replay.capacity"
+    message = (
+        f"{spec.replay.capacity} env steps leave {spec.replay.capacity // lanes} for each of {lanes} lanes; "
+        f"windows of {length} rows need {needed}"
+    )
+    return [Problem(experiment.origin(where), where, message, f"at least {needed * lanes}")]
 
 
 def _network_problems(experiment: Experiment, check: Preflight) -> list[Problem]:
