@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from rlx.networks.q_network import QNetwork
+from rlx.networks.recurrent import RecurrentQNetwork
 
 
 class Policy(Protocol):
@@ -143,5 +143,5 @@ class RecurrentPolicy:
 
 def make_policy(module: Any, device: torch.device | str, *, fresh_noise: bool) -> Policy:
     """Return the policy that fits a module: recurrent if its network is."""
-    kind = FeedForwardPolicy if isinstance(module.q_network, QNetwork) else RecurrentPolicy
+    kind = RecurrentPolicy if isinstance(module.q_network, RecurrentQNetwork) else FeedForwardPolicy
     return kind(module, device, fresh_noise=fresh_noise)

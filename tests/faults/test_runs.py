@@ -22,7 +22,7 @@ from rlx.runs.directory import RunDirectory, read_manifest
 from rlx.runs.errors import NonFiniteLossError
 from rlx.runs.loop import RunResult, train
 from rlx.runs.metrics import read_results
-from tests.engines import DETERMINISTIC, SMALL, merged, small_spec
+from tests.engines import DETERMINISTIC, R2D2_LOCAL, RAINBOW, SMALL, merged, small_spec
 from tests.plugins.toys import Predictor
 from tests.runs.fake_engine import RecordingView
 
@@ -159,9 +159,11 @@ def final_weights(run_dir: Path) -> dict[str, np.ndarray]:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.usefixtures("ray_started")
-def test_kill_9_and_resume_equals_an_uninterrupted_run(tmp_path: Path) -> None:
-    noisy = {"algorithm": "rainbow", "training": {"v_min": 0, "v_max": 100}, "stop": {"env_steps": 6000}}
-    experiment = merged(SMALL, DETERMINISTIC, FEW_CHECKPOINTS, noisy, {"name": "twin"})
+@pytest.mark.parametrize("algorithm", [RAINBOW, R2D2_LOCAL], ids=["rainbow", "r2d2"])
+def test_kill_9_and_resume_equals_an_uninterrupted_run(algorithm: dict[str, Any], tmp_path: Path) -> None:
+    """With R2D2, lanes are in the middle of sequences when the checkpoint is written and when the kill comes."""
+    ends = {"name": "twin", "stop": {"env_steps": 6000}}
+    experiment = merged(SMALL, DETERMINISTIC, FEW_CHECKPOINTS, algorithm, ends)
     (tmp_path / "twin.yaml").write_text(yaml.safe_dump(experiment))
     whole = command("train", "twin.yaml", "--out", "whole", cwd=tmp_path)
     assert whole.wait(400) == 0, whole.stderr.read() if whole.stderr else ""
