@@ -15,7 +15,7 @@ from rlx.bench.figure import Context, Device, Figure, Rate, Row, medians, row
 from rlx.bench.filled import filled_shard
 from rlx.experiment.build import build_config
 from rlx.experiment.spec import ExperimentSpec
-from rlx.learners.optimizers import make_optimizer
+from rlx.learners.optimizers import optimizer_of
 from rlx.learners.q_learner import QLearner
 from rlx.networks.q_network import QNetwork, QNetworkConfig
 
@@ -48,16 +48,7 @@ class BareUpdate:
         self.target = QNetwork(network).to(self.device).requires_grad_(False)
         for module in (self.online, self.target):
             module.to(memory_format=torch.channels_last)
-        self.optimizer = make_optimizer(
-            self.online.parameters(),
-            training.optimizer,
-            lr=training.lr,
-            adam_epsilon=training.adam_epsilon,
-            rmsprop_decay=training.rmsprop_decay,
-            rmsprop_epsilon=training.rmsprop_epsilon,
-            device=self.device,
-            capturable=training.update_mode == "cuda_graph",
-        )
+        self.optimizer = optimizer_of(training, self.online.parameters(), self.device)
         self.batches = [self._batch(network, batch_size) for _ in range(_BARE_BATCHES)]
         self.calls = 0
 

@@ -14,7 +14,7 @@ from rlx.bench.filled import filled_shard
 from rlx.bench.learning import FLOOR, bare_side, learner_side, make_learner
 from rlx.experiment.build import build_config
 from rlx.experiment.spec import ExperimentSpec
-from rlx.learners.optimizers import make_optimizer
+from rlx.learners.optimizers import optimizer_of
 from rlx.networks.q_network import QNetworkConfig
 from rlx.networks.recurrent import RecurrentQNetwork
 from rlx.plugins.burn_in import BurnInSettings
@@ -48,15 +48,7 @@ class BareSequenceUpdate:
         self.target = RecurrentQNetwork(network).to(self.device).requires_grad_(False)
         for module in (self.online, self.target):
             module.to(memory_format=torch.channels_last)
-        self.optimizer = make_optimizer(
-            self.online.parameters(),
-            training.optimizer,
-            lr=training.lr,
-            adam_epsilon=training.adam_epsilon,
-            rmsprop_decay=training.rmsprop_decay,
-            rmsprop_epsilon=training.rmsprop_epsilon,
-            device=self.device,
-        )
+        self.optimizer = optimizer_of(training, self.online.parameters(), self.device)
         self.batches = [self._batch(network, batch_size) for _ in range(_BARE_BATCHES)]
         self.calls = 0
 

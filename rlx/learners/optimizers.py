@@ -1,15 +1,18 @@
-"""Optimisers of the papers, in forms that a CUDA graph can capture. Imports torch only."""
+"""Optimisers of the papers, in forms that a CUDA graph can capture. No Ray here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-__all__ = ["OPTIMIZERS", "RMSPropCentered", "make_optimizer"]
+if TYPE_CHECKING:
+    from rlx.experiment.spec import Training
+
+__all__ = ["OPTIMIZERS", "RMSPropCentered", "make_optimizer", "optimizer_of"]
 
 OPTIMIZERS = ("adam", "rmsprop_centered")
 """Names that `make_optimizer` knows."""
@@ -155,3 +158,17 @@ def make_optimizer(
     if name == "rmsprop_centered":
         return RMSPropCentered(params, lr=rate, decay=rmsprop_decay, epsilon=rmsprop_epsilon)
     raise ValueError(f"optimizer: {name!r} unknown; known: {', '.join(OPTIMIZERS)}")
+
+
+def optimizer_of(training: Training, params: Iterable[Tensor], device: Any) -> Optimizer:
+    """Make the optimiser that the `training` section of an experiment names; see `make_optimizer`."""
+    return make_optimizer(
+        params,
+        training.optimizer,
+        lr=training.lr,
+        adam_epsilon=training.adam_epsilon,
+        rmsprop_decay=training.rmsprop_decay,
+        rmsprop_epsilon=training.rmsprop_epsilon,
+        device=device,
+        capturable=training.update_mode == "cuda_graph",
+    )

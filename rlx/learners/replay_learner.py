@@ -19,7 +19,7 @@ from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 
 from rlx.errors import NonFiniteLossError
 from rlx.learners.allocator import keep_freed_memory
-from rlx.learners.optimizers import make_optimizer
+from rlx.learners.optimizers import optimizer_of
 from rlx.learners.staging import Batch, Staging
 from rlx.learners.update_modes import make_update
 from rlx.learners.window_source import Sampled, WindowSource
@@ -89,16 +89,7 @@ class ReplayLearner(TorchLearner):
         training = self.config.rlx.training
         module = self._module[module_id]
         params = [p for p in self.get_parameters(module) if p.requires_grad]
-        optimizer = make_optimizer(
-            params,
-            training.optimizer,
-            lr=training.lr,
-            adam_epsilon=training.adam_epsilon,
-            rmsprop_decay=training.rmsprop_decay,
-            rmsprop_epsilon=training.rmsprop_epsilon,
-            device=self._device,
-            capturable=training.update_mode == "cuda_graph",
-        )
+        optimizer = optimizer_of(training, params, self._device)
         self.register_optimizer(
             module_id=module_id, optimizer=optimizer, params=params, lr_or_lr_schedule=training.lr
         )

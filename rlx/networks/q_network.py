@@ -22,7 +22,7 @@ from rlx.networks.torsos import (
     Torso,
 )
 
-__all__ = ["TORSOS", "QNetwork", "QNetworkConfig", "QOutput", "make_head", "make_torso"]
+__all__ = ["TORSOS", "NoisyModule", "QNetwork", "QNetworkConfig", "QOutput", "make_head", "make_torso"]
 
 TORSOS = ("nature", "mnih2013", "minatar", "conv", "mlp")
 """Names that ``torso`` may have."""
@@ -127,7 +127,23 @@ def make_head(config: QNetworkConfig, in_features: int) -> nn.Module:
     )
 
 
-class QNetwork(nn.Module):
+class NoisyModule(nn.Module):
+    """A network whose linear layers may be noisy (`rlx.networks.noisy`)."""
+
+    def sample_noise(self, generator: torch.Generator | None = None) -> None:
+        """Draw fresh noise in all noisy layers; nothing happens if there are none. See `NoisyLinear`."""
+        noisy.sample_noise(self, generator)
+
+    def use_noise(self, flag: bool) -> None:
+        """Switch the noise on (learning, acting) or off (evaluation by mu alone)."""
+        noisy.use_noise(self, flag)
+
+    def num_parameters(self) -> int:
+        """Count the trainable numbers."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+class QNetwork(NoisyModule):
     """Map stacked frames to action values, and to their distributions.
 
     Parameters are drawn from torch's global generator: PyTorch's default initialisation, and for noisy layers
@@ -168,15 +184,3 @@ class QNetwork(nn.Module):
         if not self.config.distributional:
             return QOutput(out.squeeze(-1), None)
         return QOutput(expected_values(out, self.atoms), out)
-
-    def sample_noise(self, generator: torch.Generator | None = None) -> None:
-        """Draw fresh noise in all noisy layers; nothing happens if there are none. See `NoisyLinear`."""
-        noisy.sample_noise(self, generator)
-
-    def use_noise(self, flag: bool) -> None:
-        """Switch the noise on (learning, acting) or off (evaluation by mu alone)."""
-        noisy.use_noise(self, flag)
-
-    def num_parameters(self) -> int:
-        """Count the trainable numbers."""
-        return sum(parameter.numel() for parameter in self.parameters())

@@ -11,14 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from rlx.losses.shapes import check_shape
-from rlx.networks import noisy
-from rlx.networks.q_network import QNetworkConfig, QOutput, make_head, make_torso
+from rlx.networks.q_network import NoisyModule, QNetworkConfig, QOutput, make_head, make_torso
 from rlx.networks.torsos import ACTIVATIONS
 
 __all__ = ["RecurrentQNetwork"]
 
 
-class RecurrentQNetwork(nn.Module):
+class RecurrentQNetwork(NoisyModule):
     """Map sequences of stacked frames, previous actions and previous rewards to action values.
 
     Args:
@@ -147,15 +146,3 @@ class RecurrentQNetwork(nn.Module):
             _, after = self.run_core(inputs[row : row + 1], state)
             state = torch.where((lead <= row).unsqueeze(-1), after, state)
         return state
-
-    def sample_noise(self, generator: torch.Generator | None = None) -> None:
-        """Draw fresh noise in all noisy layers; nothing happens if there are none. See `NoisyLinear`."""
-        noisy.sample_noise(self, generator)
-
-    def use_noise(self, flag: bool) -> None:
-        """Switch the noise on (learning, acting) or off (evaluation by mu alone)."""
-        noisy.use_noise(self, flag)
-
-    def num_parameters(self) -> int:
-        """Count the trainable numbers."""
-        return sum(parameter.numel() for parameter in self.parameters())
