@@ -13,7 +13,8 @@ from tests.runs.fake_engine import FakeEngine, make_spec
 
 def main() -> None:
     path, mode = Path(sys.argv[1]), sys.argv[2]
-    engine = FakeEngine(seconds_per_iteration=0.05)
+    # The one to be killed is slow, so that others can start beside it before it is where they end.
+    engine = FakeEngine(seconds_per_iteration=0.5 if mode == "forever" else 0.05)
     spec = make_spec(stop={"env_steps": 100_000 if mode == "forever" else 2000})
     if_exists = "resume" if mode == "resume" else "fail"
     train(spec, RunDirectory(path), lambda *_: engine, PlainView(), if_exists=if_exists, tensorboard=False)

@@ -74,15 +74,15 @@ def test_pictures_and_strip_are_of_the_states_that_were_acted_in(run: Path, tmp_
     setup = play_setup(run)
     policy = load_policy(setup.checkpoint.path)
     policy.q_network.use_noise(False)
-    from rlx.actors.player import q_function
+    import torch
+
     from rlx.envs import make_vector_env
 
-    q_values = q_function(policy, "cpu", fresh_noise=False)
     env = make_vector_env(setup.env, 1, 2)
     frames, low, high = env.reset(), np.inf, -np.inf
     assert record["length"] >= 8
     for step in range(record["length"]):
-        q = q_values(frames[:, None])[0]
+        q = policy.q_values(torch.from_numpy(frames[:, None])).detach().numpy()[0]
         low, high = min(low, float(q.min())), max(high, float(q.max()))
         figures = Figures(step, float(step), ("LEFT", "RIGHT"), q, (low, high), int(q.argmax()))
         expected = compose(draw_cart_pole(frames[0]), 1, figures)
