@@ -161,7 +161,7 @@ def final_weights(run_dir: Path) -> dict[str, np.ndarray]:
 @pytest.mark.usefixtures("ray_started")
 @pytest.mark.parametrize("algorithm", [RAINBOW, R2D2_LOCAL], ids=["rainbow", "r2d2"])
 def test_kill_9_and_resume_equals_an_uninterrupted_run(algorithm: dict[str, Any], tmp_path: Path) -> None:
-    """With R2D2, lanes are in the middle of sequences when the checkpoint is written and when the kill comes."""
+    """With R2D2, lanes are in the middle of sequences at the checkpoint and at the kill."""
     ends = {"name": "twin", "stop": {"env_steps": 6000}}
     experiment = merged(SMALL, DETERMINISTIC, FEW_CHECKPOINTS, algorithm, ends)
     (tmp_path / "twin.yaml").write_text(yaml.safe_dump(experiment))
