@@ -31,7 +31,7 @@ def curve(values: list[float]) -> str:
 def command_of(manifest: dict[str, Any]) -> str:
     """Return the command that started a run, with names instead of the machine's paths."""
     words = list(manifest["command"])
-    words[0] = Path(words[0]).name
+    words[0] = "rlx"
     words[1:] = [f"experiments/{Path(w).name}" if w.endswith(".yaml") else w for w in words[1:]]
     if "--out" in words:
         at = words.index("--out")
