@@ -4,7 +4,8 @@
 
 Trains `experiments/r2d2-delta-q.yaml` six times for each seed (runs that are finished are kept), prints the
 table of docs/results.md and writes `delta-q.svg` into the folder. Delta-Q at the first and last learned row
-of a window is averaged over the second half of training; the score is the mean of the last three evaluations.
+of a window is averaged over the second half of training, windows that start at an episode's first row left
+out; the score is the mean of the last three evaluations.
 
 Source: [R2D2] section 3.
 """

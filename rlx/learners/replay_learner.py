@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -199,7 +199,7 @@ class ReplayLearner(TorchLearner):
             report.starved = True
         self._send_reports(keep=0)
         if report.updates:
-            report.metrics = {name: float(value) / report.updates for name, value in sums.items()}
+            report.metrics = dict(self._means(sums, report.updates))
             self._check_finite(report.metrics)
             report.sample_age_env_steps = age / report.updates
             report.policy_lag_updates = lag / report.updates
@@ -210,6 +210,20 @@ class ReplayLearner(TorchLearner):
         report.busy_seconds = time.perf_counter() - started - report.wait_seconds
         report.queue_depth = self.source.queue_depth
         return report
+
+    @staticmethod
+    def _means(sums: Mapping[str, torch.Tensor | float], updates: int) -> Iterator[tuple[str, float]]:
+        """Divide sums of statistics.
+
+        By the updates, or, of two numbers, the first by the second (if there is any).
+        """
+        for name, value in sums.items():
+            if isinstance(value, torch.Tensor) and value.ndim == 1:
+                total, count = value.tolist()
+                if count:
+                    yield name, total / count
+            else:
+                yield name, float(value) / updates
 
     def _next_staged(self) -> tuple[Sampled, Batch] | None:
         assert self.source is not None

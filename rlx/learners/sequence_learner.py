@@ -11,10 +11,10 @@ from rlx.learners.q_learner import QLearner
 from rlx.learners.staging import SPARSE_KNOWN, Batch
 from rlx.losses import rescaling, sequences, td
 from rlx.networks.q_network import QOutput
-from rlx.networks.rl_module import OBS
+from rlx.networks.rl_module import OBS, autocast
 from rlx.networks.sequence_module import STATE
 from rlx.plugins.burn_in import RESCALE_EPSILON, BurnIn, BurnInSettings
-from rlx.replay.recurrent import PREVIOUS_ACTION, PREVIOUS_REWARD, STORED_STATE
+from rlx.replay.recurrent import NO_ACTION, PREVIOUS_ACTION, PREVIOUS_REWARD, STORED_STATE
 
 
 class SequenceQLearner(QLearner):
@@ -125,20 +125,29 @@ class SequenceQLearner(QLearner):
             online
         network, the maximum over actions and learned rows of the window.
 
+        Windows that start at an episode's first row are left out: their state is exact whatever the strategy.
+
+        Returns:
+            Name -> ``[2]``: the sum, and the windows it is over.
+
         Source: [R2D2] section 3, equation of Delta-Q. Differs: |max| is bounded from below by 1e-3.
         """
         settings, rows = self.burn_in, self.burn_in.burn_in
         mask = batch["learned"]
         masked = torch.where(mask.unsqueeze(-1), q[:, : settings.unroll], -torch.inf)
         largest = masked.amax((1, 2)).abs().clamp(min=1e-3)
+        inside = (batch["lead"] == 0) & (batch[PREVIOUS_ACTION][0] != NO_ACTION)
         found = {}
         for name, offset in (("first", 0), ("last", settings.unroll - 1)):
             column = self.state_offsets.index(offset, 1)  # 0 is the window's start
-            valid = batch[SPARSE_KNOWN + STORED_STATE][:, column] & mask[:, offset]
+            valid = inside & mask[:, offset] & batch[SPARSE_KNOWN + STORED_STATE][:, column]
             inputs = (batch[OBS], batch[PREVIOUS_ACTION], batch[PREVIOUS_REWARD])
             at = [x[rows + offset : rows + offset + 1] for x in inputs]
             stored = batch[STORED_STATE][:, column].transpose(0, 1).contiguous()
-            output, _ = self.q_module.q_network(*at, stored)
+            with autocast(stored.device, self.q_module.precision):
+                output, _ = self.q_module.q_network(*at, stored)
             distance = (q[:, offset] - output.q[0]).norm(dim=-1) / largest
-            found[f"burn_in/delta_q_{name}"] = sequences.masked_mean(distance, valid)
+            found[f"burn_in/delta_q_{name}"] = torch.stack(
+                [torch.where(valid, distance, 0.0).sum(), valid.sum().float()]
+            )
         return found

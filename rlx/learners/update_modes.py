@@ -20,7 +20,7 @@ def make_update(learner: ReplayLearner, mode: str) -> Update:
     """Return the update function of a mode: staged batch and replay size -> statistics.
 
     Statistics hold `priority` (|TD error| `[B]`), `loss`, `grad_norm` and what the loss reports, all
-    detached. Modes:
+    detached: numbers, or `[2]`, a sum and how many it is over. Modes:
 
     * `eager`: as written.
     * `compile`: forward pass and loss through `torch.compile`; the optimiser step stays eager.

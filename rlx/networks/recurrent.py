@@ -62,7 +62,7 @@ class RecurrentQNetwork(NoisyModule):
             previous_reward: ``[T, B]`` float32, raw.
 
         Returns:
-            ``[T, B, features + A + 1]``.
+            ``[T, B, features + A + 1]`` float32.
 
         Raises:
             ValueError: a shape differs.
@@ -72,8 +72,8 @@ class RecurrentQNetwork(NoisyModule):
         check_shape(obs, "T B ...", dims, name="obs")
         features = self.projection(self.torso(obs.flatten(0, 1))).unflatten(0, (dims["T"], dims["B"]))
         actions = torch.arange(self.config.num_actions, device=obs.device)
-        action = (previous_action.unsqueeze(-1) == actions).to(features.dtype)
-        return torch.cat([features, action, previous_reward.to(features.dtype).unsqueeze(-1)], dim=-1)
+        action = (previous_action.unsqueeze(-1) == actions).float()
+        return torch.cat([features.float(), action, previous_reward.float().unsqueeze(-1)], dim=-1)
 
     def run_core(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Run the LSTM.
@@ -83,11 +83,13 @@ class RecurrentQNetwork(NoisyModule):
             state: ``[2, B, H]`` before the first row.
 
         Returns:
-            Outputs ``[T, B, H]`` and the state after the last row, float32 ``[2, B, H]``.
+            Outputs ``[T, B, H]`` and the state after the last row ``[2, B, H]``, both float32: autocast would
+            run cuDNN's LSTM in float16 where bfloat16 was asked for, whose range rewards and gradients leave.
         """
-        h, c = state.to(inputs.dtype).unsqueeze(1)
-        outputs, (h, c) = self.lstm(inputs, (h.contiguous(), c.contiguous()))
-        return outputs, torch.cat([h, c]).float()
+        h, c = state.float().unsqueeze(1)
+        with torch.autocast(inputs.device.type, enabled=False):
+            outputs, (h, c) = self.lstm(inputs.float(), (h.contiguous(), c.contiguous()))
+        return outputs, torch.cat([h, c])
 
     def values(self, outputs: Tensor) -> Tensor:
         """Map LSTM outputs ``[T, B, H]`` to action values, float32 ``[T, B, A]``."""

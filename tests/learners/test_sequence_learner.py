@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -200,14 +201,50 @@ def test_loss_and_priorities_equal_the_slow_twin(rescale: bool) -> None:
     assert loss.item() == pytest.approx(total / 16, rel=1e-4)
 
 
-def test_delta_q_is_zero_from_the_actor_s_own_states_and_not_from_zeros() -> None:
+def delta_q(learner: Any, windows: Windows) -> dict[str, tuple[float, float]]:
+    """Return the mean of Delta-Q at the learned ends, and how many windows it is over."""
+    _, statistics = learner.forward_loss(prepare(learner, windows))
+    sums = {at: statistics[f"burn_in/delta_q_{at}"].tolist() for at in ("first", "last")}
+    return {at: (total / max(count, 1), count) for at, (total, count) in sums.items()}
+
+
+@pytest.mark.parametrize("rows", [0, 2])
+def test_delta_q_is_zero_from_the_actor_s_own_states_and_not_from_zeros(rows: int) -> None:
     found = {}
     for state in ("stored", "zero"):
-        learner = make_learner(r2d2(state=state, burn_in=0, unroll=3, measure_delta_q=True))
-        _, statistics = learner.forward_loss(prepare(learner, windows_of(play(learner))))
-        found[state] = [statistics[f"burn_in/delta_q_{at}"].item() for at in ("first", "last")]
-    assert max(found["stored"]) < 1e-4
-    assert min(found["zero"]) > 1e-3
+        learner = make_learner(r2d2(state=state, burn_in=rows, unroll=3, measure_delta_q=True))
+        found[state] = delta_q(learner, windows_of(play(learner)))
+    assert all(value < 1e-4 and count > 0 for value, count in found["stored"].values())
+    assert all(value > 1e-4 and count > 0 for value, count in found["zero"].values())
+
+
+def test_delta_q_compares_with_the_stored_state_of_the_very_row() -> None:
+    learner = make_learner(r2d2(burn_in=2, unroll=3, measure_delta_q=True))
+    windows = windows_of(play(learner))
+    column = {"first": 1, "last": 2}
+    for at, other in (("first", "last"), ("last", "first")):
+        changed = windows.sparse["stored_state"].copy()
+        changed[:, column[at]] += 1.0
+        found = delta_q(learner, replace(windows, sparse={"stored_state": changed}))
+        assert found[at][0] > 1e-3
+        assert found[other][0] < 1e-4
+
+
+def test_delta_q_leaves_out_windows_that_start_with_their_episode() -> None:
+    learner = make_learner(r2d2(burn_in=0, unroll=3, measure_delta_q=True))
+    windows = windows_of(play(learner))
+    inside = windows["previous_action"][:, 0] != -1
+    learned = prepare(learner, windows)["learned"][:, 0].numpy()
+    assert delta_q(learner, windows)["first"][1] == (inside & learned).sum() > 0
+
+
+def test_a_statistic_over_nothing_is_not_reported() -> None:
+    # Episodes of at most 8 steps have no 30th learned row.
+    learner = make_learner(r2d2(burn_in=0, unroll=30, measure_delta_q=True))
+    learner.connect([play(learner)])
+    metrics = learner.learn(2).metrics
+    assert "burn_in/delta_q_first" in metrics
+    assert "burn_in/delta_q_last" not in metrics
 
 
 def test_learning_moves_the_weights_and_an_update_is_the_same_twice() -> None:
