@@ -124,11 +124,14 @@ def replay_bytes(spec: ExperimentSpec, shape: EnvShape, sequences: SequenceShape
     rows = spec.replay.capacity
     shards = max(1, spec.replay.num_shards)
     leaves = 1 << math.ceil(math.log2(max(2, rows / shards)))
-    frame = shape.frame_bytes // (_LZ4_RATIO if spec.replay.compression == "lz4" else 1)
+    # Numbers other than bytes of pictures hardly get smaller.
+    packs = spec.replay.compression == "lz4" and shape.dtype_bytes == 1 and len(shape.frame_shape) > 1
+    frame = shape.frame_bytes // (_LZ4_RATIO if packs else 1)
     states = 0
     if sequences is not None:
         rows_with_state = rows * min(sequences.period, sequences.states) // sequences.period
-        states = rows_with_state * _state_bytes(sequences) + rows * _RECURRENT_ROW_BYTES
+        # The pool of states grows by half of what it has.
+        states = rows_with_state * _state_bytes(sequences) * 3 // 2 + rows * _RECURRENT_ROW_BYTES
     return rows * (frame + _ROW_BYTES) + shards * 2 * leaves * 8 + states
 
 
@@ -141,9 +144,8 @@ def object_store_bytes(spec: ExperimentSpec, shape: EnvShape, sequences: Sequenc
     if not remote:
         return 0
     rows = runners.num_envs_per_env_runner * (runners.rollout_length_env_steps + 1)
-    blocks = (
-        runners.num_env_runners * runners.max_requests_in_flight * rows * (shape.frame_bytes + _ROW_BYTES)
-    )
+    row = shape.frame_bytes + _ROW_BYTES + _extra_row_bytes(sequences)
+    blocks = runners.num_env_runners * runners.max_requests_in_flight * rows * row
     batches = (spec.learners.prefetch_batches + learners) * _batch_bytes(spec, shape, sequences)
     return blocks + batches + 2 * 4 * num_parameters(spec, shape, sequences)
 
@@ -241,6 +243,16 @@ def _state_bytes(sequences: SequenceShape) -> int:
     return 2 * 4 * sequences.lstm_size
 
 
+def _extra_row_bytes(sequences: SequenceShape | None) -> int:
+    """Return what a row of a recurrent run has beyond the others.
+
+    Previous action and reward, a share of states.
+    """
+    if sequences is None:
+        return 0
+    return _RECURRENT_ROW_BYTES + sequences.states * _state_bytes(sequences) // sequences.period
+
+
 def _batch_bytes(spec: ExperimentSpec, shape: EnvShape, sequences: SequenceShape | None) -> int:
     rows = sequences.length if sequences else 1 + spec.training.n_step
     states = sequences.states * _state_bytes(sequences) if sequences else 0
@@ -251,7 +263,8 @@ def _batch_bytes(spec: ExperimentSpec, shape: EnvShape, sequences: SequenceShape
 def _runners_bytes(spec: ExperimentSpec, shape: EnvShape, sequences: SequenceShape | None) -> int:
     runners = max(1, spec.env_runners.num_env_runners)
     lanes = spec.env_runners.num_envs_per_env_runner
-    block = lanes * (spec.env_runners.rollout_length_env_steps + 1) * (shape.frame_bytes + _ROW_BYTES)
+    row = shape.frame_bytes + _ROW_BYTES + _extra_row_bytes(sequences)
+    block = lanes * (spec.env_runners.rollout_length_env_steps + 1) * row
     training = runners * (lanes * _ENVIRONMENT_BYTES + block + 4 * num_parameters(spec, shape, sequences))
     return training + spec.evaluation.num_envs * _ENVIRONMENT_BYTES
 

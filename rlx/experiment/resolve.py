@@ -136,6 +136,8 @@ def deviations(spec: ExperimentSpec) -> list[Deviation]:
     order = {path: index for index, path in enumerate(hints.known_paths())}
     found = []
     for path, value in sorted(published.items(), key=lambda item: order.get(item[0], 0)):
+        if path[0] == "plugins" and not _deviates_in_plugin(spec, path):
+            continue
         ours = _get(spec, path)
         if ours != (tuple(value.value) if isinstance(value.value, list) else value.value):
             found.append(Deviation(".".join(path), value.value, ours))
@@ -219,8 +221,26 @@ def _put(data: dict[str, Any], path: Path, value: Any) -> None:
 def _get(spec: BaseModel, path: Path) -> Any:
     value: Any = spec
     for key in path:
+        if value is None:
+            return None
         value = value.get(key) if isinstance(value, Mapping) else getattr(value, key)
     return value
+
+
+def _deviates_in_plugin(spec: ExperimentSpec, path: Path) -> bool:
+    """Tell whether a plugin's setting can differ from the published one.
+
+    What is not given is the plugin's own default, which is the paper's; a plugin that is switched off counts
+    once.
+    """
+    settings = spec.plugins.get(path[1])
+    if settings is None:
+        return path[2] == min(key for name, key in _plugin_paths(spec.algorithm) if name == path[1])
+    return path[2] in settings
+
+
+def _plugin_paths(algorithm: str) -> list[tuple[str, str]]:
+    return [(path[1], path[2]) for path in paper_values(algorithm) if path[0] == "plugins"]
 
 
 def _origins(spec: ExperimentSpec, layers: Layers) -> dict[Path, Location]:

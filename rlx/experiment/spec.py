@@ -311,8 +311,20 @@ def _plugin_mapping(value: Any) -> Any:
         return {name: {} for name in value}
     if isinstance(value, dict):
         on = {name: settings for name, settings in value.items() if settings is not False}
-        return {name: {} if settings in (None, True) else settings for name, settings in on.items()}
+        return {
+            name: {} if settings in (None, True) else _switched(settings) for name, settings in on.items()
+        }
     return value
+
+
+def _switched(settings: Any) -> Any:
+    """Turn the words `on` and `off` among a plugin's settings into true and false."""
+    if not isinstance(settings, dict):
+        return settings
+    words = {"on": True, "off": False}
+    return {
+        key: words.get(value, value) if isinstance(value, str) else value for key, value in settings.items()
+    }
 
 
 class ExperimentSpec(Section):

@@ -59,7 +59,8 @@ def preflight(experiment: Experiment) -> list[Preflight]:
         problems += memory_problems(
             run.spec, check.memory, experiment.origin, available_bytes=check.memory_available_bytes
         )
-    problems += _plugin_problems(experiment)
+    stack = max((check.shape.frame_stack for check in checks), default=1)
+    problems += _plugin_problems(experiment, stack)
     cpus = cpu_cores()
     problems += machine_problems(
         experiment.spec, experiment.origin, num_cpus=cpus, has_cuda=_has_cuda(experiment.spec)
@@ -113,7 +114,7 @@ def _sequence_shape(spec: ExperimentSpec) -> SequenceShape | None:
     )
 
 
-def _plugin_problems(experiment: Experiment) -> list[Problem]:
+def _plugin_problems(experiment: Experiment, frame_stack: int) -> list[Problem]:
     """Name plugins that nobody registered and settings that do not fit."""
     problems, made = [], []
     values = experiment.spec.model_dump()
@@ -137,24 +138,39 @@ def _plugin_problems(experiment: Experiment) -> list[Problem]:
         problems.append(Problem(experiment.origin("plugins"), "plugins", str(error)))
         return problems
     if sequences is not None:
-        problems += _short_rings(experiment, sequences.length)
+        problems += _short_rings(experiment, sequences.length, frame_stack)
+    elif experiment.spec.algorithm == "r2d2" and (experiment.spec.replay.samples_per_env_step or 1.0) < 0.1:
+        where = "plugins.burn_in"
+        message = "without it, batch_size and samples_per_env_step count single steps, but have R2D2's values"
+        hint = "set them, or take algorithm apex_dqn"
+        problems.append(Problem(experiment.origin("plugins"), where, message, hint))
     return problems
 
 
-def _short_rings(experiment: Experiment, length: int) -> list[Problem]:
-    """Refuse a replay whose lanes do not hold two windows of `length` rows."""
+def _short_rings(experiment: Experiment, length: int, frame_stack: int) -> list[Problem]:
+    """Refuse lanes that do not hold two windows of `length` rows, or hold none when learning starts."""
     spec = experiment.spec
-    runners = spec.env_runners
-    lanes = max(1, runners.num_env_runners) * runners.num_envs_per_env_runner
-    needed = 2 * (length + (spec.environment.frame_stack or 1))
-    if spec.replay.capacity // lanes >= needed:
-        return []
-    where = "replay.capacity"
-    message = (
-        f"{spec.replay.capacity} env steps leave {spec.replay.capacity // lanes} for each of {lanes} lanes; "
-        f"windows of {length} rows need {needed}"
-    )
-    return [Problem(experiment.origin(where), where, message, f"at least {needed * lanes}")]
+    runners, shards = max(1, spec.env_runners.num_env_runners), max(1, spec.replay.num_shards)
+    # A shard that serves one runner more than another has less for each lane.
+    lanes = -(-runners // shards) * spec.env_runners.num_envs_per_env_runner
+    rows, needed = spec.replay.capacity // shards // lanes, 2 * (length + frame_stack)
+    problems = []
+    if rows < needed:
+        where = "replay.capacity"
+        message = (
+            f"{spec.replay.capacity} env steps leave {rows} rows for a lane; windows of {length} rows "
+            f"need {needed}"
+        )
+        hint = f"at least {needed * lanes * shards}"
+        problems.append(Problem(experiment.origin(where), where, message, hint))
+    every = runners * spec.env_runners.num_envs_per_env_runner
+    starts = spec.training.learning_starts_env_steps
+    if spec.learners.num_learners > 1 and starts < every * length:
+        where = "training.learning_starts_env_steps"
+        message = f"{starts} env steps are less than a window of {length} rows in each of {every} lanes"
+        hint = f"several learners wait for each other's batches: at least {every * length}"
+        problems.append(Problem(experiment.origin(where), where, message, hint))
+    return problems
 
 
 def _network_problems(experiment: Experiment, check: Preflight) -> list[Problem]:

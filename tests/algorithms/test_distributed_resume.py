@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 
 from tests.engines import R2D2_LOCAL, merged, small_config, train_until
 
@@ -25,6 +26,12 @@ def test_resume_with_a_remote_runner_and_shard(algorithm: dict[str, Any], tmp_pa
 
     second = small_config(distributed).build_algo()
     second.restore(tmp_path)
+    if algorithm:
+        windows = ray.get(second.shards.shards[0].sample.remote(32))
+        known = windows.sparse_known["stored_state"]
+        inside = windows["previous_action"][:, 4] != -1
+        assert known[inside].all()
+        assert windows.sparse["stored_state"][known].any(), "the states that actors stored are back"
     assert (second.progress.env_steps, second.progress.updates) == (env_steps, updates)
     rows = train_until(second, lambda row: row["updates"] > updates and row["env_steps"] > env_steps)
     row = rows[-1]

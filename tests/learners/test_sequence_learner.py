@@ -261,5 +261,20 @@ def test_learning_moves_the_weights_and_an_update_is_the_same_twice() -> None:
     assert all(torch.equal(after[0][k], after[1][k]) for k in before)
 
 
+@pytest.mark.parametrize("mode", ["compile", "cuda_graph"])
+def test_every_update_mode_gives_the_same(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = torch.compile  # trace and differentiate as it does, without generating C++
+    monkeypatch.setattr(torch, "compile", lambda f, **kwargs: original(f, backend="aot_eager", **kwargs))
+    after, metrics = [], []
+    for one in ("eager", mode):
+        learner = make_learner(merged(r2d2(measure_delta_q=True), {"training": {"update_mode": one}}))
+        learner.connect([play(learner)])
+        metrics.append(learner.learn(4).metrics)
+        after.append({name: p.detach().clone() for name, p in learner.q_module.q_network.named_parameters()})
+    for name, value in after[0].items():
+        torch.testing.assert_close(after[1][name], value, rtol=0, atol=1e-6)
+    assert metrics[1] == pytest.approx(metrics[0], rel=1e-4, abs=1e-6)
+
+
 def test_shards_and_learner_rescale_alike() -> None:
     assert burn_in.RESCALE_EPSILON == rescaling.RESCALE_EPSILON

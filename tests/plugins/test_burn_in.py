@@ -10,7 +10,7 @@ import pytest
 
 from rlx.experiment.load import load_text
 from rlx.experiment.problems import ExperimentError
-from rlx.experiment.resolve import from_mapping
+from rlx.experiment.resolve import deviations, from_mapping
 from rlx.plugins import make_plugin, make_plugins
 from rlx.plugins.burn_in import BurnIn, BurnInSettings
 from rlx.runs.preflight import preflight
@@ -93,17 +93,43 @@ def test_the_preset_s_plugin_is_switched_off_by_false() -> None:
             "replay: {num_shards: 0, capacity: 200}\ntraining: {learning_starts_env_steps: 100}",
             "windows of 125 rows need 252",
         ),
+        ("plugins: {burn_in: false}", "count single steps, but have R2D2's values"),
+        (
+            "learners: {num_learners: 2, num_gpus_per_learner: 0}\ntraining: {learning_starts_env_steps: 64}\n"
+            "env_runners: {num_env_runners: 1}\nreplay: {num_shards: 1, capacity: 100000}",
+            "at least 125",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_said_before_anything_starts(change: str, message: str) -> None:
     text = "name: a\nalgorithm: r2d2\nenv: CartPole-v1\nstop: {env_steps: 100000}\nrl_module: {torso: mlp}\n"
-    text += "env_runners: {num_env_runners: 0}\nlearners: {num_learners: 0, num_gpus_per_learner: 0}\n"
-    if "replay" not in change:
-        text += "replay: {num_shards: 0, capacity: 100000}\n"
-    text += change
+    usual = {
+        "env_runners": "{num_env_runners: 0}",
+        "learners": "{num_learners: 0, num_gpus_per_learner: 0}",
+        "replay": "{num_shards: 0, capacity: 100000}",
+    }
+    text += "".join(f"{key}: {value}\n" for key, value in usual.items() if f"{key}:" not in change) + change
     with pytest.raises(ExperimentError) as caught:
         preflight(load_text(text, "a.yaml"))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("plugins", "expected"),
+    [
+        ({"burn_in": False}, ["plugins.burn_in.burn_in"]),
+        (["burn_in"], []),
+        (
+            {"burn_in": {"rescale": "off", "burn_in": 20}},
+            ["plugins.burn_in.burn_in", "plugins.burn_in.rescale"],
+        ),
+        ({"burn_in": {"rescale": "on"}}, []),
+    ],
+)
+def test_deviations_of_its_settings(plugins: Any, expected: list[str]) -> None:
+    values = {"algorithm": "r2d2", "env": "x", "stop": {"updates": 1}, "plugins": plugins}
+    found = [one.path for one in deviations(from_mapping(values)) if one.path.startswith("plugins")]
+    assert sorted(found) == expected
 
 
 def test_every_setting_is_in_the_docs() -> None:
