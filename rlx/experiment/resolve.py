@@ -121,6 +121,26 @@ def from_mapping(values: Mapping[str, Any]) -> ExperimentSpec:
     return resolve([Document(dict(values))], name="experiment").spec
 
 
+def from_recorded(values: Mapping[str, Any]) -> ExperimentSpec:
+    """Read a resolved spec that an older rlx may have recorded.
+
+    Settings that did not exist then have the preset's value: what was done before there was a choice.
+
+    Args:
+        values: what a manifest has under `spec`.
+
+    Raises:
+        ValueError: it is no spec (pydantic's ValidationError), or has settings that are no more.
+    """
+    layers = Layers()
+    if values.get("algorithm") in PRESETS:
+        layers.add_preset(str(values["algorithm"]))
+    layers.add(Document(dict(values)))
+    # Not merged: a plugin that the preset switches on may have been switched off.
+    layers.data["plugins"] = values.get("plugins") or {}
+    return ExperimentSpec.model_validate(layers.data)
+
+
 def runs(spec: ExperimentSpec) -> list[RunSpec]:
     """Return one run for each environment and seed of an experiment."""
     return [_run(spec, env, seed) for env in spec.envs for seed in spec.seeds]

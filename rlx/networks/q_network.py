@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -56,15 +58,16 @@ class QNetworkConfig:
     v_min: float = -10.0
     v_max: float = 10.0
     """Support of the value distribution.  Source: [C51] section 5."""
-    lstm_size: int = 0
-    """Units of an LSTM between torso and head; 0 for none. See `rlx.networks.recurrent`."""
-    lstm_input_size: int = 512
-    """Units of the fully connected layer between torso and LSTM; 0 for none."""
     noisy: bool = False
     """Make the linear layers of the head noisy."""
     noisy_sigma0: float = 0.5
     uint8_scale: float | None = None
     """Factor for uint8 and bool frames; None: 1/255, and 1 with the minatar torso (binary planes)."""
+    lstm_size: int = 0
+    """Units of an LSTM between torso and head; 0 for none. See `rlx.networks.recurrent`."""
+    lstm_input_size: int = 512
+    """Units of the fully connected layer between torso and LSTM; 0 for none."""
+    # New fields stand at the end, with defaults: checkpoints hold configs of older versions.
 
     def __post_init__(self) -> None:
         """Check names and numbers."""
@@ -86,6 +89,17 @@ class QNetworkConfig:
                 raise ValueError(f"{name}: {getattr(self, name)} is negative")
         if self.distributional:
             support(self.v_min, self.v_max, self.num_atoms)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields by name, so that a later version with more of them can read it."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def __setstate__(self, state: Mapping[str, Any] | Sequence[Any]) -> None:
+        """Take the fields of this or an earlier version (the first ones pickled values in order)."""
+        names = [field.name for field in dataclasses.fields(self)]
+        given = state if isinstance(state, Mapping) else dict(zip(names, state, strict=False))
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, given.get(field.name, field.default))
 
 
 class QOutput(NamedTuple):

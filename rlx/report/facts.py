@@ -104,12 +104,11 @@ def _experiment(agent: Agent) -> Experiment:
 def _deviations(spec: Mapping[str, Any]) -> tuple[tuple[tuple[str, str, str], ...] | None, str]:
     from pydantic import ValidationError
 
-    from rlx.experiment.resolve import deviations
-    from rlx.experiment.spec import ExperimentSpec
+    from rlx.experiment.resolve import deviations, from_recorded
     from rlx.experiment.validate import as_yaml
 
     try:
-        found = deviations(ExperimentSpec.model_validate(spec))
+        found = deviations(from_recorded(spec))
     except (ValidationError, KeyError):
         return None, "recorded by another version of rlx, so that deviations cannot be told"
     return tuple((one.path, _value(one.ours, as_yaml), _value(one.paper, as_yaml)) for one in found), ""

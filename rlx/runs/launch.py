@@ -11,7 +11,7 @@ from typing import Any
 from rlx.experiment.check import all_conflicts
 from rlx.experiment.override import parse_stop
 from rlx.experiment.problems import ExperimentError, Location, Problem
-from rlx.experiment.resolve import Experiment
+from rlx.experiment.resolve import Experiment, from_recorded
 from rlx.experiment.spec import ExperimentSpec
 from rlx.runs.directory import STOPPED, RunDirectory
 from rlx.runs.engine import Engine, EngineFactory
@@ -122,7 +122,7 @@ def recorded_spec(directory: RunDirectory, stop: Sequence[str] = ()) -> Experime
     if document is not None:
         recorded["stop"] = document.data["stop"]
     try:
-        spec = ExperimentSpec.model_validate(recorded)
+        spec = from_recorded(recorded)
     except ExperimentError:
         raise
     except ValueError as error:

@@ -4,7 +4,7 @@ import pytest
 
 from rlx.experiment.load import load_text
 from rlx.experiment.problems import ExperimentError
-from rlx.experiment.resolve import deviations, from_mapping, runs
+from rlx.experiment.resolve import deviations, from_mapping, from_recorded, runs
 from rlx.experiment.spec import ExperimentSpec
 
 BASE = {"algorithm": "dqn", "env": "CartPole-v1", "stop": {"env_frames": 50_000_000}}
@@ -79,3 +79,17 @@ def test_plugins(given, override, result):
 def test_from_mapping_complains_like_a_file():
     with pytest.raises(ExperimentError, match=r"training\.gama: unknown key; did you mean 'gamma'"):
         from_mapping({**BASE, "training": {"gama": 1}})
+
+
+def test_a_spec_that_an_older_version_recorded_is_read():
+    spec = from_mapping(
+        {"algorithm": "r2d2", "env": "x", "stop": {"updates": 1}, "plugins": {"burn_in": False}}
+    )
+    recorded = spec.model_dump()
+    assert from_recorded(recorded) == spec
+    del recorded["replay"]["compression"]
+    del recorded["rl_module"]["conv_layers"]
+    assert from_recorded(recorded) == spec, "what it did not have is the preset's; the plugin stays off"
+    recorded["replay"]["capacity_of_old"] = 3
+    with pytest.raises(ValueError, match="capacity_of_old"):
+        from_recorded(recorded)

@@ -119,3 +119,15 @@ def test_a_config_is_plain_hashable_data():
 def test_impossible_configs_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(SMALL, **changes)
+
+
+def test_configs_of_checkpoints_from_earlier_versions_are_read():
+    config = QNetworkConfig("mlp", (4,), num_actions=2, hidden_sizes=(3,), noisy=True, lstm_size=7)
+    assert pickle.loads(pickle.dumps(config)) == config
+    old = QNetworkConfig.__new__(QNetworkConfig)
+    state = config.__getstate__()
+    old.__setstate__({name: value for name, value in state.items() if not name.startswith("lstm")})
+    assert old == QNetworkConfig("mlp", (4,), num_actions=2, hidden_sizes=(3,), noisy=True)
+    in_order = QNetworkConfig.__new__(QNetworkConfig)
+    in_order.__setstate__([value for name, value in state.items() if not name.startswith("lstm")])
+    assert in_order == old

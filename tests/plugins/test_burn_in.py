@@ -95,7 +95,8 @@ def test_the_preset_s_plugin_is_switched_off_by_false() -> None:
         ),
         ("plugins: {burn_in: false}", "count single steps, but have R2D2's values"),
         (
-            "learners: {num_learners: 2, num_gpus_per_learner: 0}\ntraining: {learning_starts_env_steps: 64}\n"
+            "learners: {num_learners: 2, num_gpus_per_learner: 0}\n"
+            "training: {learning_starts_env_steps: 64}\n"
             "env_runners: {num_env_runners: 1}\nreplay: {num_shards: 1, capacity: 100000}",
             "at least 125",
         ),
