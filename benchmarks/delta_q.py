@@ -28,7 +28,7 @@ from rlx.report.svg import standalone
 
 EXPERIMENT = Path(__file__).resolve().parents[1] / "experiments" / "r2d2-delta-q.yaml"
 STRATEGIES = [(state, burn_in) for state in ("zero", "stored") for burn_in in (0, 20, 40)]
-METRICS = ("burn_in/delta_q_first", "burn_in/delta_q_last")
+METRICS = {"first": "burn_in/delta_q_first", "last": "burn_in/delta_q_last"}
 #: One colour a state, one dash and marker a burn-in.
 _DASHES: dict[int, tuple[float, ...]] = {0: (2.0, 3.0), 20: (7.0, 3.0), 40: ()}
 _MARKERS = {0: "circle", 20: "square", 40: "triangle"}
@@ -48,21 +48,22 @@ def train(out: Path, state: str, burn_in: int, seed: int) -> Path:
     return next(iter(sorted(out.glob(f"{name}-*-seed{seed}"))))
 
 
-def rows_of(run: Path) -> list[dict[str, Any]]:
-    """Return a run's rows of metrics that have a Delta-Q."""
+def rows_of(run: Path, metric: str) -> list[dict[str, Any]]:
+    """Return a run's rows of metrics that have this one: there may have been no window to measure it on."""
     lines = (run / "result.json").read_text().splitlines()
     rows = [json.loads(line) for line in lines if line.strip()]
-    return [row for row in rows if METRICS[0] in row]
+    return [row for row in rows if metric in row]
 
 
 def summary(run: Path) -> dict[str, float]:
     """Return Delta-Q over the second half of a run, its last evaluations, and its updates."""
-    rows = rows_of(run)
-    half = [row for row in rows if row["updates"] >= rows[-1]["updates"] / 2]
+    means = {}
+    for at, metric in METRICS.items():
+        rows = rows_of(run, metric)
+        means[at] = float(np.mean([row[metric] for row in rows if row["updates"] >= rows[-1]["updates"] / 2]))
     evaluations = [json.loads(line) for line in (run / "evaluations.jsonl").read_text().splitlines()]
     return {
-        "first": float(np.mean([row[METRICS[0]] for row in half])),
-        "last": float(np.mean([row[METRICS[1]] for row in half])),
+        **means,
         "score": float(np.mean([one["return_mean"] for one in evaluations[-3:]])),
         "updates": float(rows[-1]["updates"]),
     }
@@ -88,9 +89,11 @@ def plot(runs: dict[tuple[str, int], list[Path]]) -> Scene:
     for strategy, paths in runs.items():
         grid, values = np.linspace(0.0, 1.0, 25), []
         for path in paths:
-            rows = rows_of(path)
+            rows = rows_of(path, METRICS["last"])
             updates = np.array([row["updates"] for row in rows], float)
-            values.append(np.interp(grid, updates / updates[-1], _smooth([row[METRICS[1]] for row in rows])))
+            values.append(
+                np.interp(grid, updates / updates[-1], _smooth([row[METRICS["last"]] for row in rows]))
+            )
         curves[strategy] = (grid * updates[-1], np.mean(values, axis=0))
     end = max(float(x[-1]) for x, _ in curves.values())
     across = exact(0.0, end, LEFT, WIDTH - RIGHT)
