@@ -1,7 +1,7 @@
 """From a cluster to nothing: end, wait, remove, and list again.
 
-Only what belongs to this cluster is touched. Nothing is remembered between calls, so that a second one goes on
-where the first was cut, and finds nothing to do where it was not.
+Only what belongs to this cluster is touched. Nothing is remembered between calls: a second one goes on where the
+first was cut, and finds nothing to do where it was not.
 """
 
 from __future__ import annotations
@@ -111,11 +111,17 @@ class _Removal:
         waited = 0.0
         while True:
             if requests := [one.id for one in self.own(found, "spot request")]:
-                self._each(requests, "cancel_spot_instance_requests", "SpotInstanceRequestIds", "spot request")
+                self._each(
+                    requests, "cancel_spot_instance_requests", "SpotInstanceRequestIds", "spot request"
+                )
             instances = self.own(found, "instance")
             if to_end := [one.id for one in instances if one.state != "shutting-down"]:
                 self._each(to_end, "terminate_instances", "InstanceIds", "instance")
-            if not instances or waited >= self.wait_seconds or {one.id for one in instances} <= set(self.reasons):
+            if (
+                not instances
+                or waited >= self.wait_seconds
+                or {one.id for one in instances} <= set(self.reasons)
+            ):
                 return
             self.sleep(self.poll_seconds)
             waited += self.poll_seconds
@@ -124,7 +130,9 @@ class _Removal:
     def _mark_volumes(self, found: list[Leftover]) -> None:
         """Mark volumes that will stay, so that they are found when their instance is gone."""
         staying = [
-            one.id for one in found if one.kind == "volume" and not one.removable and one.cluster == self.cluster
+            one.id
+            for one in found
+            if one.kind == "volume" and not one.removable and one.cluster == self.cluster
         ]
         if staying:
             marks = [{"Key": names.ATTACHED_TAG, "Value": self.cluster}]
@@ -134,7 +142,11 @@ class _Removal:
         """Delete the volumes that did not go with their instances, and wait until they are gone."""
         waited = 0.0
         while volumes := self.own(self.listing(), "volume"):
-            free = [one.id for one in volumes if one.state in ("available", "error") and one.id not in self.reasons]
+            free = [
+                one.id
+                for one in volumes
+                if one.state in ("available", "error") and one.id not in self.reasons
+            ]
             for id in free:
                 self.say(f"volume {id}: delete")
                 self._try(id, "ec2", "delete_volume", VolumeId=id)
@@ -198,7 +210,7 @@ class _Removal:
         """Do it to all at once; one by one if AWS refuses, since a single bad one spoils them all."""
         self.say(f"{operation.replace('_', ' ')}: {', '.join(ids)}")
         try:
-            self.aws.call("ec2", operation, **{parameter: list(ids)})
+            self.aws.call("ec2", operation, "", **{parameter: list(ids)})
         except AwsError:
             for id in ids:
                 self._try(id, "ec2", operation, **{parameter: [id]})

@@ -23,7 +23,8 @@ _ENVIRONMENT = "~/rlx-env"
 _PORT = 6379
 # Not needed on the nodes, and large.
 _EXCLUDED = [
-    "**/.git", "**/.venv", "**/__pycache__", "**/.*_cache", "**/.hypothesis", "**/*.egg-info", "/runs", "/dist", "/build",
+    "**/.git", "**/.venv", "**/__pycache__", "**/.*_cache", "**/.hypothesis", "**/*.egg-info",
+    "/runs", "/dist", "/build",
 ]  # fmt: skip
 
 
@@ -61,8 +62,8 @@ class Local:
 
 def render_aws(spec: AwsCluster, prepared: Prepared, local: Local) -> Launcher:
     """Write the launcher file of a cluster on AWS."""
-    node_types = {HEAD: {"resources": {}, "node_config": _head_config(spec, prepared)}}
-    node_types[HEAD] |= {"min_workers": 0, "max_workers": 0}
+    head = {"resources": {}, "min_workers": 0, "max_workers": 0, "node_config": _head_config(spec, prepared)}
+    node_types: dict[str, dict[str, Any]] = {HEAD: head}
     for name, group in spec.workers.items():
         node_types[name] = {
             "resources": {},
@@ -98,6 +99,25 @@ def render_on_premise(spec: OnPremiseCluster, local: Local) -> Launcher:
         "auth": {"ssh_user": spec.ssh_user, "ssh_private_key": spec.ssh_key},
         **_common(spec, local, ""),
     }
+
+
+def as_yaml(launcher: Launcher, source: str) -> str:
+    """Write the launcher file as text."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        """Writes scripts as blocks, and everything in full."""
+
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    def text(dumper: Any, value: str) -> Any:
+        style = "|" if "\n" in value else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Dumper.add_representer(str, text)
+    head = f"# Written by rlx cluster render from {source}: change that file instead.\n"
+    return head + yaml.dump(launcher, Dumper=Dumper, sort_keys=False, width=110)
 
 
 def _common(spec: AnyCluster, local: Local, extra: str) -> Launcher:

@@ -1,7 +1,7 @@
 """What is there of a cluster, or of all clusters: in AWS by tag and by name, and on this machine.
 
-Asks, and changes nothing. A listing is also the proof that nothing is left, so it looks at every state in which
-something exists, at volumes whose instance is gone, and at the names that Ray's launcher makes where no tag can be.
+Asks, and changes nothing. A listing is the proof that nothing is left, so it looks at every state in which something
+exists, at volumes whose instance is gone, and at the names that Ray's launcher makes where no tag can be.
 """
 
 from __future__ import annotations
@@ -149,7 +149,9 @@ def _volumes(aws: Aws, region: str, cluster: str | None, attached: dict[str, str
         yield Leftover("volume", id, region, owner, volume["State"], True, cost, bool(own) or goes)
 
 
-def _spot_requests(aws: Aws, region: str, cluster: str | None, requested: dict[str, str]) -> Iterator[Leftover]:
+def _spot_requests(
+    aws: Aws, region: str, cluster: str | None, requested: dict[str, str]
+) -> Iterator[Leftover]:
     requests: dict[str, dict[str, Any]] = {}
     live = {"Name": "state", "Values": ["open", "active", "disabled"]}
     for query in (_by_tag(cluster), *_by_id("spot-instance-request-id", requested)):
@@ -164,7 +166,7 @@ def _spot_requests(aws: Aws, region: str, cluster: str | None, requested: dict[s
 
 
 def _by_id(name: str, ids: Iterable[str]) -> list[dict[str, Any]]:
-    """Make filters for ids, 200 in each, as AWS permits; unlike the ids themselves, unknown ones are no error."""
+    """Make filters for ids, 200 in each, as AWS permits. Ids that are gone are no error in a filter."""
     known = sorted(ids)
     return [{"Name": name, "Values": known[at : at + 200]} for at in range(0, len(known), 200)]
 
@@ -243,7 +245,9 @@ def local_files(
             yield Leftover("file", str(file), _HERE, "", "", False, _SHARED, False)
     for folder in sorted((home / ".rlx" / "clusters").glob("*/*")):
         if cluster in (None, folder.name) and (places is None or folder.parent.name in places):
-            yield Leftover("file", str(folder), _HERE, folder.name, "", False, "private key, token of its Ray")
+            yield Leftover(
+                "file", str(folder), _HERE, folder.name, "", False, "private key, token of its Ray"
+            )
     temporary = Path(tempfile.gettempdir())
     for file in sorted(temporary.glob("ray-config-*")):
         owner, place = _cached_cluster(file)
@@ -258,7 +262,7 @@ def local_files(
 
 
 def _cached_cluster(file: Path) -> tuple[str, str]:
-    """Return cluster and region of a file in which Ray's launcher caches what it resolved; "" if it has none."""
+    """Return cluster and region of a file in which Ray's launcher caches what it resolved, or ""."""
     try:
         config = json.loads(file.read_text("utf-8"))["config"]
         return str(config["cluster_name"]), str(config["provider"].get("region", "on-premise"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from rlx.cluster.errors import ClusterUsageError
-from rlx.cluster.spec import AnyCluster, AwsCluster, OnPremiseCluster
+from rlx.cluster.spec import NAME_PATTERN, AnyCluster, AwsCluster, OnPremiseCluster, Workers
 from rlx.experiment import hints
 from rlx.experiment.document import Document, parse_tolerantly
 from rlx.experiment.document import Path as Keys
@@ -64,7 +65,8 @@ class ClusterFile:
         if isinstance(self.spec, AwsCluster):
             return self.spec
         raise ClusterUsageError(
-            f"rlx cluster {verb} works on provider aws, this is {self.spec.provider}", str(self.place("provider"))
+            f"rlx cluster {verb} works on provider aws, this is {self.spec.provider}",
+            str(self.place("provider")),
         )
 
 
@@ -75,6 +77,16 @@ def load_cluster(path: str | Path) -> ClusterFile:
         ExperimentError: with every problem of it.
     """
     return load_cluster_text(read_text(Path(path)), str(path))
+
+
+def check_name(name: str) -> None:
+    """Check a cluster's name that was given without its file.
+
+    Raises:
+        ClusterUsageError: it is none.
+    """
+    if not re.match(NAME_PATTERN, name):
+        raise ClusterUsageError(f"expected {_PATTERNS['name']}, got {name!r}", "--name")
 
 
 def load_cluster_text(text: str, source: str) -> ClusterFile:
@@ -144,9 +156,7 @@ def _known(model: type[BaseModel]) -> list[Keys]:
     found: list[Keys] = []
     for name, field in model.model_fields.items():
         found.append((name,))
-        kind, prefix = field.annotation, (name,)
-        if name == "workers":
-            kind, prefix = AwsCluster.model_fields[name].annotation.__args__[1], (name, "GROUP")  # type: ignore[union-attr]
+        kind, prefix = (Workers, (name, "GROUP")) if name == "workers" else (field.annotation, (name,))
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             found += [(*prefix, key) for key in kind.model_fields]
     return found
@@ -178,7 +188,10 @@ def _conflicts(data: Mapping[str, Any], problem: Callable[..., Problem]) -> Iter
             yield problem(("workers", name, "max_count"), f"must be at least count ({count}), got {most}")
     budget = data.get("budget")
     if isinstance(budget, dict) and budget.get("max_cost") is not None:
-        machines = {("head",): data.get("head"), **{("workers", name): group for name, group in groups.items()}}
+        machines = {
+            ("head",): data.get("head"),
+            **{("workers", name): group for name, group in groups.items()},
+        }
         for path, machine in machines.items():
             if isinstance(machine, dict) and machine.get("price_per_hour") is None:
                 hint = "look it up for this type and region, or leave budget.max_cost out"

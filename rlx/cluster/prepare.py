@@ -1,8 +1,8 @@
 """What a cluster on AWS needs before its first node: a security group, a key pair, a role, a token.
 
-Ray's launcher makes a group that is open to the world, a key and a role that all clusters of the account share, and
-a role that may do everything with EC2 and S3. These here are the cluster's own, as narrow as they can be, tagged,
-and gone after `rlx cluster down`. Calling it again mends what is missing and moves the group to a new address.
+Ray's launcher makes a group that is open to the world, and a key and a role that all clusters of the account share;
+the role may do everything with EC2 and S3. These here are the cluster's own, as narrow as they can be, and gone
+after `rlx cluster down`. Calling it again mends what is missing and moves the group to a new address.
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ def find_prepared(aws: Aws, spec: AwsCluster, *, home: Path | None = None) -> Pr
     group = find_group(aws, spec, network(aws, spec))
     if group is None:
         raise ClusterError(f"no security group {names.resource_name(spec.name)}", f"AWS {spec.region}", _MAKE)
-    for file in (names.key_file(spec.region, spec.name, home), names.token_file(spec.region, spec.name, home)):
+    for file in (
+        names.key_file(spec.region, spec.name, home),
+        names.token_file(spec.region, spec.name, home),
+    ):
         if not file.is_file():
             raise ClusterError("is missing", str(file), _MAKE)
     key = names.key_file(spec.region, spec.name, home)
@@ -128,7 +131,12 @@ def _make_group(aws: Aws, spec: AwsCluster, say: Callable[[str], None]) -> str:
         words = f"Nodes of the rlx cluster {spec.name}"
         tagged = [{"ResourceType": "security-group", "Tags": tags(spec.name)}]
         made = aws.call(
-            "ec2", "create_security_group", GroupName=name, Description=words, VpcId=vpc, TagSpecifications=tagged
+            "ec2",
+            "create_security_group",
+            GroupName=name,
+            Description=words,
+            VpcId=vpc,
+            TagSpecifications=tagged,
         )
         group = {"GroupId": made["GroupId"], "Tags": tags(spec.name)}
     if tag(group, names.CLUSTER_TAG) != spec.name:
@@ -153,20 +161,22 @@ def _make_key(aws: Aws, spec: AwsCluster, file: Path, say: Callable[[str], None]
         return
     if known:
         hint = "copy it from the machine that made it, or rlx cluster down first"
-        raise ClusterError(f"key pair {name} is in {spec.region}, but its private key is not here", str(file), hint)
+        raise ClusterError(
+            f"key pair {name} is in {spec.region}, but its private key is not here", str(file), hint
+        )
     say(f"key pair {name}: make")
     tagged = [{"ResourceType": "key-pair", "Tags": tags(spec.name)}]
     made = aws.call("ec2", "create_key_pair", KeyName=name, KeyType="ed25519", TagSpecifications=tagged)
     _write_secret(file, made["KeyMaterial"])
 
 
-def _make_role(
-    aws: Aws, spec: AwsCluster, say: Callable[[str], None], sleep: Callable[[float], None]
-) -> str:
+def _make_role(aws: Aws, spec: AwsCluster, say: Callable[[str], None], sleep: Callable[[float], None]) -> str:
     name, path = names.role_name(spec.name, spec.region), names.role_path(spec.name, spec.region)
     trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
     new = _unless_there(aws, "create_role", RoleName=name, Path=path, AssumeRolePolicyDocument=document)
+    if aws.call("iam", "get_role", RoleName=name)["Role"]["Path"] != path:
+        raise _not_ours(f"role {name}", spec)
     policy = json.dumps(head_policy(spec))
     aws.call("iam", "put_role_policy", RoleName=name, PolicyName=names.ROLE_POLICY, PolicyDocument=policy)
     new |= _unless_there(aws, "create_instance_profile", InstanceProfileName=name, Path=path)
@@ -187,7 +197,15 @@ def head_policy(spec: AwsCluster) -> dict[str, Any]:
     own = {"StringEquals": {f"aws:RequestTag/{names.CLUSTER_TAG}": spec.name}}
     theirs = {"StringEquals": {f"ec2:ResourceTag/{names.CLUSTER_TAG}": spec.name}}
     anywhere = f"arn:aws:ec2:{spec.region}"
-    parts = ("image", "key-pair", "network-interface", "security-group", "spot-instances-request", "subnet", "volume")
+    parts = (
+        "image",
+        "key-pair",
+        "network-interface",
+        "security-group",
+        "spot-instances-request",
+        "subnet",
+        "volume",
+    )
     statements: list[dict[str, Any]] = [
         {
             "Effect": "Allow",
@@ -218,6 +236,16 @@ def head_policy(spec: AwsCluster) -> dict[str, Any]:
             "Condition": theirs,
         },
     ]
+    if any(group.spot for group in spec.workers.values()):
+        statements.append(
+            {
+                # AWS makes this role at an account's first spot instance.
+                "Effect": "Allow",
+                "Action": "iam:CreateServiceLinkedRole",
+                "Resource": "arn:aws:iam::*:role/aws-service-role/spot.amazonaws.com/*",
+                "Condition": {"StringEquals": {"iam:AWSServiceName": "spot.amazonaws.com"}},
+            }
+        )
     if spec.storage.startswith("s3://"):
         bucket, _, prefix = spec.storage.removeprefix("s3://").strip("/").partition("/")
         objects = f"arn:aws:s3:::{bucket}/{prefix}/*" if prefix else f"arn:aws:s3:::{bucket}/*"

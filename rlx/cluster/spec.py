@@ -1,7 +1,7 @@
 """The cluster file: one frozen, strict model per provider.
 
-It holds what a person decides: machines, how many, where, for how long and for how much. Everything else of Ray's
-launcher file follows from it (`launcher.py`).
+It holds what a person decides: machines, how many, where, for how long and for how much. The rest of Ray's launcher
+file follows from it (`launcher.py`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from pydantic import Field
 
 from rlx.experiment.spec import Positive, PositiveFloat, Section, Text
 
-#: It becomes part of names that AWS, ssh and the file system know.
-Name = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")]
+#: A name becomes part of names that AWS, ssh and the file system know.
+NAME_PATTERN = r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Texts = Annotated[tuple[Text, ...], Field(strict=False)]
 NonEmptyTexts = Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
 
@@ -25,7 +26,7 @@ class Machine(Section):
     volume_gb: Positive = Field(default=50, description="Size of the root volume in GB (gp3).")
     price_per_hour: PositiveFloat | None = Field(
         default=None,
-        description="What one node costs in an hour, in the currency of max_cost; look it up, rlx knows no prices.",
+        description="What one node costs in an hour, in max_cost's currency; rlx knows no prices.",
     )
 
 
@@ -53,14 +54,16 @@ class Budget(Section):
     max_hours: PositiveFloat = Field(description="Hours after the head's first start at which all nodes end.")
     max_cost: PositiveFloat | None = Field(
         default=None,
-        description="Most that the nodes may cost; shortens max_hours by price_per_hour, needed of every group.",
+        description="Most that the nodes may cost: shortens max_hours; needs every price_per_hour.",
     )
 
 
 class Cluster(Section):
     """What clusters of all providers have."""
 
-    name: Name = Field(description="Name of the cluster: small letters, digits and -; part of all names in AWS.")
+    name: Name = Field(
+        description="Name of the cluster: small letters, digits and -; part of all names in AWS."
+    )
     ssh_user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$")] = Field(
         default="ubuntu", description="User of the nodes who may use sudo."
     )
@@ -69,7 +72,9 @@ class Cluster(Section):
         description="Virtual environment that the nodes have already, with the versions of this machine; "
         "null makes ~/rlx-env.",
     )
-    storage: Text = Field(description="Where runs are kept: s3://bucket/prefix, or a folder that every node sees.")
+    storage: Text = Field(
+        description="Where runs are kept: s3://bucket/prefix, or a folder that every node sees."
+    )
 
 
 class AwsCluster(Cluster):
@@ -78,13 +83,15 @@ class AwsCluster(Cluster):
     provider: Literal["aws"] = Field(description="aws.")
     region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] = Field(description="E.g. us-east-1.")
     zones: NonEmptyTexts = Field(description="Availability zones, tried in this order, e.g. [us-east-1a].")
-    subnets: Texts = Field(default=(), description="Subnets, all of one VPC; empty: those of the default VPC.")
+    subnets: Texts = Field(
+        default=(), description="Subnets, all of one VPC; empty: those of the default VPC."
+    )
     image: Annotated[str, Field(pattern=r"^ami-[0-9a-f]{8,17}$")] = Field(
         description="AMI with systemd and cloud-init, e.g. Ubuntu 22.04 or one with NVIDIA drivers."
     )
     root_device: Text = Field(default="/dev/sda1", description="Root device of the AMI.")
     allowed_address: Text = Field(
-        description="Who may reach the nodes by ssh, e.g. 203.0.113.7/32: your address as the internet sees it."
+        description="Who may reach the nodes by ssh: your address as the internet sees it, with /32."
     )
     head: Machine = Field(description="The head node, on demand.")
     workers: dict[str, Workers] = Field(default_factory=dict, description="Groups of workers by name.")
@@ -112,7 +119,9 @@ class OnPremiseCluster(Cluster):
     """A cluster of hosts that are there already and are reached by ssh."""
 
     provider: Literal["on-premise"] = Field(description="on-premise.")
-    hosts: NonEmptyTexts = Field(description="Addresses of the hosts as they see each other; the first is the head.")
+    hosts: NonEmptyTexts = Field(
+        description="Addresses of the hosts as they see each other; the first is the head."
+    )
     ssh_key: Text = Field(description="Private key that all hosts take.")
 
 
