@@ -1,7 +1,7 @@
 """Everything that would go wrong with a cluster on AWS, found before anything is started, and said at once.
 
-It asks and changes nothing. What it is not told (whether a zone has room right now, what a node costs) it does
-not guess.
+It asks and changes nothing. What it is not told (whether a zone has room right now, what a node costs) it
+does not guess.
 """
 
 from __future__ import annotations

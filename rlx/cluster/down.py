@@ -1,7 +1,7 @@
 """From a cluster to nothing: end, wait, remove, and list again.
 
-Only what belongs to this cluster is touched. Nothing is remembered between calls: a second one goes on where the
-first was cut, and finds nothing to do where it was not.
+Only what belongs to this cluster is touched. Nothing is remembered between calls: a second one goes on where
+the first was cut, and finds nothing to do where it was not.
 """
 
 from __future__ import annotations

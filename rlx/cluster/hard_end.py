@@ -1,8 +1,9 @@
 """The hard end: a node ends itself at its hour, with nobody's help.
 
-The script goes in as user data: cloud-init runs it at the first start, so that it also holds when the machine that
-started the cluster is gone by then. It writes down the hour once; a systemd timer looks at it every minute, after
-a restart too. The instance is set to terminate when its system shuts down, and its root volume to go with it.
+The script goes in as user data: cloud-init runs it at the first start, so that it also holds when the
+machine that started the cluster is gone by then. It writes down the hour once; a systemd timer looks at it
+every minute, after a restart too. The instance is set to terminate when its system shuts down, and its root
+volume to go with it.
 """
 
 from __future__ import annotations

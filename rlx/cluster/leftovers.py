@@ -1,7 +1,8 @@
 """What is there of a cluster, or of all clusters: in AWS by tag and by name, and on this machine.
 
-Asks, and changes nothing. A listing is the proof that nothing is left, so it looks at every state in which something
-exists, at volumes whose instance is gone, and at the names that Ray's launcher makes where no tag can be.
+Asks, and changes nothing. A listing is the proof that nothing is left, so it looks at every state in which
+something exists, at volumes whose instance is gone, and at the names that Ray's launcher makes where no tag
+can be.
 """
 
 from __future__ import annotations

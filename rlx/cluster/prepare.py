@@ -1,8 +1,9 @@
 """What a cluster on AWS needs before its first node: a security group, a key pair, a role, a token.
 
-Ray's launcher makes a group that is open to the world, and a key and a role that all clusters of the account share;
-the role may do everything with EC2 and S3. These here are the cluster's own, as narrow as they can be, and gone
-after `rlx cluster down`. Calling it again mends what is missing and moves the group to a new address.
+Ray's launcher makes a group that is open to the world, and a key and a role that all clusters of the account
+share; the role may do everything with EC2 and S3. These here are the cluster's own, as narrow as they can
+be, and gone after `rlx cluster down`. Calling it again mends what is missing and moves the group to a new
+address.
 """
 
 from __future__ import annotations

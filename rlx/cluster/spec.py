@@ -1,7 +1,7 @@
 """The cluster file: one frozen, strict model per provider.
 
-It holds what a person decides: machines, how many, where, for how long and for how much. The rest of Ray's launcher
-file follows from it (`launcher.py`).
+It holds what a person decides: machines, how many, where, for how long and for how much. The rest of Ray's
+launcher file follows from it (`launcher.py`).
 """
 
 from __future__ import annotations
