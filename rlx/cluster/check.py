@@ -1,4 +1,4 @@
-"""Everything that would go wrong with a cluster on AWS, found before anything is started, and said at once.
+"""Everything that would go wrong with a cluster on AWS, found before anything is started, all at once.
 
 It asks and changes nothing. What it is not told (whether a zone has room right now, what a node costs) it
 does not guess.

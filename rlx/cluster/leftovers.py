@@ -114,7 +114,7 @@ def _instances(aws: Aws, region: str, cluster: str | None) -> list[dict[str, Any
 def _machines(aws: Aws, region: str, cluster: str | None) -> Iterator[Leftover]:
     """List instances, and with their help the volumes and spot requests that have no tag."""
     instances = _instances(aws, region, cluster)
-    attached: dict[str, str] = {}
+    attached: dict[str, tuple[str, bool]] = {}
     requested: dict[str, str] = {}
     for instance in instances:
         owner, state = tag(instance, names.CLUSTER_TAG), instance["State"]["Name"]
@@ -125,14 +125,17 @@ def _machines(aws: Aws, region: str, cluster: str | None) -> Iterator[Leftover]:
         yield Leftover("instance", instance["InstanceId"], region, owner, state, runs, cost)
         for mapping in instance.get("BlockDeviceMappings") or ():
             if "Ebs" in mapping:
-                attached[mapping["Ebs"]["VolumeId"]] = owner
+                goes = bool(mapping["Ebs"].get("DeleteOnTermination"))
+                attached[mapping["Ebs"]["VolumeId"]] = owner, goes
         if instance.get("SpotInstanceRequestId"):
             requested[instance["SpotInstanceRequestId"]] = owner
     yield from _volumes(aws, region, cluster, attached)
     yield from _spot_requests(aws, region, cluster, requested)
 
 
-def _volumes(aws: Aws, region: str, cluster: str | None, attached: dict[str, str]) -> Iterator[Leftover]:
+def _volumes(
+    aws: Aws, region: str, cluster: str | None, attached: dict[str, tuple[str, bool]]
+) -> Iterator[Leftover]:
     volumes: dict[str, dict[str, Any]] = {}
     queries = [_by_tag(cluster), _by_tag(cluster, names.ATTACHED_TAG), *_by_id("volume-id", attached)]
     for query in queries:
@@ -142,8 +145,8 @@ def _volumes(aws: Aws, region: str, cluster: str | None, attached: dict[str, str
         own = tag(volume, names.CLUSTER_TAG)
         if cluster and own not in ("", cluster):
             continue  # another cluster's, hung at an instance of this one
-        owner = own or attached.get(id) or tag(volume, names.ATTACHED_TAG)
-        goes = any(one.get("DeleteOnTermination") for one in volume.get("Attachments") or ())
+        holder, goes = attached.get(id, ("", False))
+        owner = own or holder or tag(volume, names.ATTACHED_TAG)
         cost = f"{volume['Size']} GB: bills as long as it exists"
         if not own and not goes:
             cost += f"; {UNTAGGED_VOLUME}"

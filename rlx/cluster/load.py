@@ -188,10 +188,8 @@ def _conflicts(data: Mapping[str, Any], problem: Callable[..., Problem]) -> Iter
             yield problem(("workers", name, "max_count"), f"must be at least count ({count}), got {most}")
     budget = data.get("budget")
     if isinstance(budget, dict) and budget.get("max_cost") is not None:
-        machines = {
-            ("head",): data.get("head"),
-            **{("workers", name): group for name, group in groups.items()},
-        }
+        machines: dict[Keys, Any] = {("workers", name): group for name, group in groups.items()}
+        machines[("head",)] = data.get("head")
         for path, machine in machines.items():
             if isinstance(machine, dict) and machine.get("price_per_hour") is None:
                 hint = "look it up for this type and region, or leave budget.max_cost out"
