@@ -150,7 +150,7 @@ def _worded(error: Exception, service: str, operation: str, region: str) -> Exce
         return AwsError("no credentials", "AWS", _LOG_IN)
     if isinstance(error, (exceptions.TokenRetrievalError, exceptions.CredentialRetrievalError)):
         return AwsError(f"credentials cannot be had ({error})", "AWS", _LOG_IN)
-    if isinstance(error, exceptions.HTTPClientError):
+    if isinstance(error, (exceptions.HTTPClientError, exceptions.ConnectionError)):
         hint = "is the region spelled right, and does this machine reach the internet?"
         return AwsError(f"cannot be reached ({error})", where, hint, "unreachable")
     if isinstance(error, exceptions.BotoCoreError):

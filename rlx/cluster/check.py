@@ -17,7 +17,7 @@ from rlx.cluster.errors import ClusterError
 from rlx.cluster.leftovers import tag
 from rlx.cluster.load import ClusterFile
 from rlx.cluster.prepare import find_group, network, reachable_from, wanted_rules
-from rlx.cluster.quotas import QUOTAS, count_vcpus
+from rlx.cluster.quotas import QUOTAS, Bucket, count_vcpus, family
 from rlx.cluster.spec import AwsCluster, Machine
 from rlx.cluster.versions import Versions, pinned_ray
 from rlx.experiment.problems import Problem
@@ -248,8 +248,9 @@ class _Check:
             for one in reservation["Instances"]:
                 if tag(one, names.CLUSTER_TAG) == self.spec.name:
                     continue  # counted above
+                known = self.types.get(one["InstanceType"], {}).get("VCpuInfo", {}).get("DefaultVCpus", 0)
                 cpus = one.get("CpuOptions") or {}
-                vcpus = cpus.get("CoreCount", 0) * cpus.get("ThreadsPerCore", 1)
+                vcpus = cpus["CoreCount"] * cpus["ThreadsPerCore"] if "CoreCount" in cpus else known
                 running.append((one["InstanceType"], one.get("InstanceLifecycle") == "spot", vcpus, 1))
         used = count_vcpus(running)
         for bucket, vcpus in wanted.items():
@@ -271,7 +272,12 @@ class _Check:
                     f"{vcpus} vCPUs {what} wanted and {used[bucket]} in use, the account's quota is {limit:g}"
                 )
                 hint = f"fewer or smaller nodes, or ask AWS for more (quota {code})"
-                self._problem(("workers",), message, hint)
+                self._problem(self._first_in(bucket), message, hint)
+
+    def _first_in(self, bucket: Bucket) -> tuple[str, ...]:
+        """Return the place of the first group that counts in a quota."""
+        machines = ((path, (family(one.instance_type), spot)) for path, one, spot, _ in self._machines())
+        return next(path for path, counted in machines if counted == bucket)
 
     def _network(self) -> None:
         spec = self.spec

@@ -39,7 +39,8 @@ systemctl enable --now rlx-hard-end.timer
 
 _END = """\
 #!/bin/bash
-end=$(cat "${RLX_END_FILE:-/var/lib/rlx/end}") || end=0
+end=$(cat "${RLX_END_FILE:-/var/lib/rlx/end}")
+case $end in ''|*[!0-9]*) end=0;; esac  # who does not know the hour ends now
 [ "$(date +%s)" -ge "$end" ] || exit 0
 @WORKERS@shutdown -h now
 """

@@ -32,7 +32,7 @@ def start(ec2: Any, launcher: Launcher, node_type: str = HEAD, count: int = 1) -
 
 
 def plain_instance(ec2: Any, cluster: str, **more: Any) -> str:
-    """Start an instance as Ray does without our launcher file: no tag on the volume, stops instead of ending."""
+    """Start an instance as Ray does without our launcher file: with no tag on the volume."""
     tags = [{"Key": "ray-cluster-name", "Value": cluster}, {"Key": "ray-node-type", "Value": "head"}]
     specification = [{"ResourceType": "instance", "Tags": tags}]
     wanted = {"ImageId": "ami-1e749f67", "InstanceType": "m5.large", "MinCount": 1, "MaxCount": 1, **more}
@@ -49,3 +49,29 @@ def group(ec2: Any, name: str, cluster: str | None, cidr: str = "0.0.0.0/0") -> 
     rule = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": cidr}]}
     ec2.authorize_security_group_ingress(GroupId=id, IpPermissions=[rule])
     return str(id)
+
+
+def settle(launcher: Launcher) -> dict[str, Any]:
+    """Do what `ray up` does with a launcher file before it starts anything; Ray itself is not started."""
+    from ray.autoscaler._private.aws.config import bootstrap_aws
+    from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
+    from ray.autoscaler._private.aws.utils import client_cache, resource_cache
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    for cache in (client_cache, resource_cache):
+        cache.cache_clear()
+    config = AWSNodeProvider.fillout_available_node_types_resources(prepare_config(launcher))
+    validate_config(config)
+    return dict(bootstrap_aws(config))
+
+
+def start_as_ray_does(config: dict[str, Any], node_types: tuple[str, ...]) -> Any:
+    """Start nodes through Ray's own provider; the provider."""
+    from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
+
+    provider = AWSNodeProvider(config["provider"], config["cluster_name"])
+    for name in node_types:
+        kind = "head" if name == HEAD else "worker"
+        tags = {"ray-node-type": kind, "ray-user-node-type": name, "ray-node-name": f"ray-apex-{kind}"}
+        provider.create_node(config["available_node_types"][name]["node_config"], tags, 1)
+    return provider
