@@ -26,7 +26,7 @@ app = typer.Typer(
 
 File = Annotated[Path, typer.Argument(metavar="CLUSTER", help="Cluster file (YAML).")]
 OptionalFile = Annotated[
-    Path | None, typer.Argument(metavar="[CLUSTER]", help=f"Cluster file (YAML); default: {DEFAULT}.")
+    Path | None, typer.Argument(metavar="CLUSTER", help=f"Cluster file (YAML); default: {DEFAULT}.")
 ]
 Source = Annotated[
     Path | None,

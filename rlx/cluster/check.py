@@ -121,7 +121,7 @@ class _Check:
 
     def _cost(self) -> None:
         hours, price = self.spec.lifetime_hours(), self.spec.price_per_hour()
-        self._fact("hard end", f"{hours:.4g} h after the head's first start, on every node")
+        self._fact("hard end", f"{hours:.4g} h after the first start of the head, which ends the others too")
         if price is None:
             text = "not known: no price_per_hour in some group"
         else:

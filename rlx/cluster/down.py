@@ -18,6 +18,7 @@ from rlx.cluster.aws import Aws, AwsError
 from rlx.cluster.leftovers import Leftover, find_leftovers
 
 Say = Callable[[str], None]
+_LOOKS = 4
 
 
 @dataclass
@@ -78,8 +79,13 @@ def take_down(
     removal.end_machines(outcome.before)
     removal.remove_volumes()
     removal.remove_the_rest()
-    outcome.after = removal.listing()
     outcome.reasons = removal.reasons
+    for _ in range(_LOOKS):
+        outcome.after = removal.listing()
+        if all(one.id in outcome.reasons or not one.removable for one in outcome.standing):
+            break
+        # IAM goes on naming for some seconds what it has deleted.
+        sleep(poll_seconds)
     return outcome
 
 

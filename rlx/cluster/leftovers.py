@@ -187,9 +187,9 @@ def _security_groups(aws: Aws, region: str, cluster: str | None) -> Iterator[Lef
             continue
         owner = tagged or group["GroupName"].removeprefix(f"{names.RAY_PREFIX}-").removeprefix("rlx-")
         world = any(
-            address.get("CidrIp") == "0.0.0.0/0"
+            "0.0.0.0/0" in address.values() or "::/0" in address.values()
             for rule in group.get("IpPermissions") or ()
-            for address in rule.get("IpRanges") or ()
+            for address in [*(rule.get("IpRanges") or ()), *(rule.get("Ipv6Ranges") or ())]
         )
         note = "open to the whole internet" if world else ""
         if not tagged:

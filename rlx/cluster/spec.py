@@ -51,7 +51,7 @@ class Workers(Machine):
 class Budget(Section):
     """When the cluster ends by itself, whatever happens to the machine that started it."""
 
-    max_hours: PositiveFloat = Field(description="Hours after the head's first start at which all nodes end.")
+    max_hours: PositiveFloat = Field(description="Hours from the head's first start to the end of all nodes.")
     max_cost: PositiveFloat | None = Field(
         default=None,
         description="Most that the nodes may cost: shortens max_hours; needs every price_per_hour.",
@@ -73,7 +73,7 @@ class Cluster(Section):
         "null makes ~/rlx-env.",
     )
     storage: Text = Field(
-        description="Where runs are kept: s3://bucket/prefix, or a folder that every node sees."
+        description="Place for runs: s3://bucket/prefix, which the head may use, or a folder that all nodes see."
     )
 
 
