@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rlx.cli import output
+from rlx.cli.exit_codes import ExitCode
 from rlx.cli.options import Debug, Json
 
 if TYPE_CHECKING:
@@ -115,8 +116,10 @@ def down(
         output.leftovers(found, as_json=json and dry_run, to_stderr=json and not dry_run)
         if dry_run:
             return
-        if any(one.cluster == cluster for one in found):
-            _ask(f"Remove what belongs to {cluster} in {place}?")
+        theirs = [one for one in found if one.cluster == cluster]
+        if theirs and not _agreed(f"Remove what belongs to {cluster} in {place}?"):
+            output.say("nothing was removed")
+            raise typer.Exit(ExitCode.STILL_THERE)
     outcome = take_down(aws, cluster, say=output.say, wait_seconds=wait)
     raise typer.Exit(output.cluster_down(outcome, place, as_json=json))
 
@@ -200,9 +203,13 @@ def _named(file: Path | None, name: str | None, region: str | None, verb: str) -
     return name, region
 
 
-def _ask(question: str) -> None:
+def _agreed(question: str) -> bool:
     from rlx.cluster.errors import ClusterUsageError
 
-    if not sys.stdin.isatty():
+    if not _somebody_is_there():
         raise ClusterUsageError("nobody to ask", "rlx cluster down", "--yes removes without asking")
-    typer.confirm(question, abort=True, err=True)
+    return typer.confirm(question, err=True)
+
+
+def _somebody_is_there() -> bool:
+    return sys.stdin.isatty()

@@ -73,7 +73,7 @@ class Cluster(Section):
         "null makes ~/rlx-env.",
     )
     storage: Text = Field(
-        description="Place for runs: s3://bucket/prefix, which the head may use, or a folder that all nodes see."
+        description="For runs: s3://bucket/prefix, which the head may use, or a folder that all nodes see."
     )
 
 

@@ -87,6 +87,19 @@ def test_down_asks_first(file: str, ec2: Any) -> None:
     assert ec2.describe_instances()["Reservations"][0]["Instances"][0]["State"]["Name"] == "running"
 
 
+def test_down_takes_no_for_an_answer(file: str, ec2: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain_instance(ec2, "apex")
+    monkeypatch.setattr("rlx.cli.cluster._somebody_is_there", lambda: True)
+    answers = iter([False, True])
+    monkeypatch.setattr("typer.confirm", lambda question, err: next(answers))
+    refused = rlx("cluster", "down", file)
+    assert refused.exit_code == ExitCode.STILL_THERE
+    assert "nothing was removed" in refused.stderr
+    agreed = rlx("cluster", "down", file, "--json", "--wait", "0")
+    assert agreed.exit_code == ExitCode.OK
+    assert json.loads(agreed.stdout)["ok"]  # the table of what is there went to stderr
+
+
 def test_down_says_what_goes_on_costing(file: str, ec2: Any) -> None:
     id = plain_instance(ec2, "apex")
     ec2.modify_instance_attribute(InstanceId=id, DisableApiTermination={"Value": True})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -181,8 +182,8 @@ def test_wrong_credentials(aws: Aws, source: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_no_credentials(home: Path, monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(ClusterError, match="AWS: no credentials; aws configure"):
         check(Aws(REGION), TEXT, source)
