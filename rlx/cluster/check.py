@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,7 @@ class _Check:
             ("image", self._image),
             ("head", self._instance_types),
             ("zones", self._offers),
+            ("workers", self._spot_prices),
             ("workers", self._quotas),
             ("subnets", self._network),
             ("name", self._key),
@@ -225,6 +227,29 @@ class _Check:
                 self._problem((*path, "instance_type"), message, "other zones, or another type")
             elif name in self.types and len(zones) < len(self.spec.zones):
                 self._fact(".".join(path), f"{name} is offered in {', '.join(zones)} only")
+
+    def _spot_prices(self) -> None:
+        """Say what spot instances cost at this moment; it is AWS's figure, and may be another in an hour."""
+        for path, machine, spot, _ in self._machines():
+            if not spot or machine.instance_type not in self.types:
+                continue
+            history = self.aws.items(
+                "ec2",
+                "describe_spot_price_history",
+                "SpotPriceHistory",
+                InstanceTypes=[machine.instance_type],
+                ProductDescriptions=["Linux/UNIX"],
+                StartTime=datetime.now(UTC),
+                Filters=[{"Name": "availability-zone", "Values": list(self.spec.zones)}],
+            )
+            newest: dict[str, dict[str, Any]] = {}
+            for one in history:
+                zone = one["AvailabilityZone"]
+                if zone not in newest or one["Timestamp"] > newest[zone]["Timestamp"]:
+                    newest[zone] = one
+            prices = ", ".join(f"{float(newest[zone]['SpotPrice']):.4g} in {zone}" for zone in sorted(newest))
+            text = f"{prices} USD per hour and node at this moment, by AWS" if prices else "AWS does not tell"
+            self._fact(".".join(path), f"spot price: {text}")
 
     def _quotas(self) -> None:
         """Compare with the account's limits; what already runs counts, whoever started it."""
