@@ -82,7 +82,8 @@ def take_down(
     outcome.reasons = removal.reasons
     for _ in range(_LOOKS):
         outcome.after = removal.listing()
-        if all(one.id in outcome.reasons or not one.removable for one in outcome.standing):
+        in_iam = [one for one in outcome.standing if one.kind in ("role", "instance profile")]
+        if all(one.id in outcome.reasons for one in in_iam):
             break
         # IAM goes on naming for some seconds what it has deleted.
         sleep(poll_seconds)

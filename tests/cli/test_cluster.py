@@ -14,10 +14,10 @@ import yaml
 
 from rlx.cli.exit_codes import ExitCode
 from tests.cli.commands import rlx
-from tests.cluster.conftest import REGION, TEXT, cloud, ec2, home
+from tests.cluster.conftest import REGION, TEXT, _quick_clients, cloud, ec2, home
 from tests.cluster.machines import plain_instance
 
-__all__ = ["cloud", "ec2", "home"]  # fixtures
+__all__ = ["_quick_clients", "cloud", "ec2", "home"]  # fixtures
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.loaders
+import botocore.session
 import pytest
 from moto import mock_aws
 
@@ -24,6 +26,8 @@ REGION = "us-east-1"
 VERSIONS = Versions("3.11.7", "2.60.0", "0.1.0")
 #: An image that moto knows: 15 GB, root device /dev/sda1, x86_64.
 IMAGE = "ami-1e749f67"
+
+_LOADER = botocore.loaders.create_loader()
 
 TEXT = f"""\
 name: apex
@@ -64,8 +68,22 @@ def cloud(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _quick_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read AWS's descriptions of its services once, not for each test: they are large."""
+
+    def session() -> Any:
+        core = botocore.session.get_session()
+        core.register_component("data_loader", _LOADER)
+        return boto3.Session(botocore_session=core)
+
+    monkeypatch.setattr(door, "new_session", session)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    monkeypatch.setattr(boto3, "_get_default_session", lambda: boto3.DEFAULT_SESSION or session())
+
+
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+def calls(_quick_clients: None, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """Every call that rlx makes, as (service, operation)."""
     made: list[tuple[str, str]] = []
     new_session = door.new_session

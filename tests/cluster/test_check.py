@@ -210,6 +210,14 @@ def test_wrong_credentials(aws: Aws, source: Path, monkeypatch: pytest.MonkeyPat
         check(aws, TEXT, source)
 
 
+def test_a_profile_that_is_not_there(home: Path, monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(ClusterError, match=r"The config profile \(nobody\) could not be found"):
+        check(Aws(REGION), TEXT, source)
+
+
 def test_no_credentials(home: Path, monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)

@@ -152,6 +152,25 @@ def test_what_aws_refuses_is_left_with_its_reason(aws: Aws, ec2: Any) -> None:
     assert outcome.billing
 
 
+def test_iam_that_names_for_a_while_what_it_has_deleted(
+    aws: Aws, spec: AwsCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(aws, spec, sleep=lambda seconds: None)
+    real, stale = Aws.items, list(aws.items("iam", "list_roles", "Roles", PathPrefix="/rlx/"))
+    listings = 0
+
+    def items(self: Aws, service: str, operation: str, *args: Any, **kwargs: Any) -> Any:
+        nonlocal listings
+        listings += operation == "list_roles"
+        late = operation == "list_roles" and listings < 6
+        return iter(stale) if late else real(self, service, operation, *args, **kwargs)
+
+    monkeypatch.setattr(Aws, "items", items)
+    outcome = down(aws)
+    assert listings == 6
+    assert outcome.standing == []
+
+
 def test_a_node_that_the_head_starts_meanwhile_is_ended_too(
     aws: Aws, ec2: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
