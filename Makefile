@@ -22,4 +22,5 @@ test:
 # Remake what is generated from the models.
 reference:
 	python -m rlx.experiment.reference docs/experiments.md
+	python -m rlx.cluster.reference docs/cluster.md
 	rlx schema -o experiments/schema.json

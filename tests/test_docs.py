@@ -73,6 +73,9 @@ def test_commands_parse(path: Path) -> None:
             continue
         assert isinstance(root, typer.core.TyperGroup)
         verb = root.commands[arguments[0]]
+        while isinstance(verb, typer.core.TyperGroup):
+            arguments = arguments[1:]
+            verb = verb.commands[arguments[0]]
         context = verb.make_context(arguments[0], list(arguments[1:]), resilient_parsing=False)
         given = context.params.get("experiment")
         if given and given != "wrong.yaml":

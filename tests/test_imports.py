@@ -13,6 +13,7 @@ import rlx
 
 PURE = (
     "cli",
+    "cluster",
     "compare",
     "envs",
     "errors",

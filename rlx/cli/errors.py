@@ -26,6 +26,7 @@ def report(error: BaseException, *, debug: bool) -> ExitCode:
 
 def word(error: BaseException) -> tuple[list[str], ExitCode]:
     """Return the lines that describe an error, and its exit code."""
+    from rlx.cluster.errors import ClusterError, ClusterUsageError
     from rlx.compare.errors import CompareUsageError
     from rlx.envs.errors import EnvError
     from rlx.evaluation.protocols import ProtocolError
@@ -39,6 +40,7 @@ def word(error: BaseException) -> tuple[list[str], ExitCode]:
     if isinstance(error, ExperimentError):
         return [str(problem) for problem in error.problems] or [str(error)], ExitCode.USAGE
     of_the_command = (
+        ClusterUsageError,
         EnvError,
         ProtocolError,
         CompareUsageError,
@@ -48,6 +50,8 @@ def word(error: BaseException) -> tuple[list[str], ExitCode]:
     )
     if isinstance(error, of_the_command):
         return [f"rlx: {error}"], ExitCode.USAGE
+    if isinstance(error, ClusterError):
+        return [f"rlx: {error}"], ExitCode.CLUSTER
     if isinstance(error, RlxError):
         return [f"rlx: {error}"], ExitCode.RUN
     if isinstance(error, OSError) and error.filename:

@@ -24,5 +24,9 @@ class ExitCode(IntEnum):
     BELOW_FLOOR = 5
     #: A `--require` of `rlx compare` is not met.
     REQUIREMENT_NOT_MET = 6
+    #: Something of a cluster still stands (`rlx cluster down`), or costs money (`rlx cluster leftovers`).
+    STILL_THERE = 7
+    #: A cluster cannot be had as asked: `rlx cluster check` found problems, or the provider refuses.
+    CLUSTER = 8
     #: Stopped at once by a second Ctrl-C.
     INTERRUPTED = 130

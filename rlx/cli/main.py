@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 import rlx
-from rlx.cli import bench, compare, evaluate, inspect, reference, train, watch
+from rlx.cli import bench, cluster, compare, evaluate, inspect, reference, train, watch
 from rlx.cli import report as pages
 from rlx.cli.errors import report
 from rlx.cli.options import DEBUG_KEY
@@ -53,6 +53,7 @@ app.command("show")(inspect.show)
 app.command("algorithms")(reference.algorithms)
 app.command("schema")(reference.schema)
 app.command("bench")(bench.bench)
+app.add_typer(cluster.app)
 
 
 def _show_version(value: bool) -> None:

@@ -56,6 +56,11 @@ def bytes_file(content: bytes, file: Path) -> None:
     print(f"wrote {file}", file=sys.stderr)
 
 
+def say(text: str) -> None:
+    """Say on stderr what is being done."""
+    print(text, file=sys.stderr)
+
+
 def view(*, plain: bool, as_json: bool = False) -> Any:
     """Make the view of a run: live in a terminal, plain lines elsewhere; on stderr if stdout is for JSON."""
     from rlx.runs.view import PlainView
@@ -418,6 +423,93 @@ def _print_reference_scores(found: Any) -> None:
         remarks = "; ".join([*others, *([note] if note else [])])
         table.add_row(name, _real(found.scores[name]), spread, _real(hns), remarks)
     _console().print(table)
+
+
+def cluster_checked(report: Any, *, as_json: bool) -> ExitCode:
+    """Print what `rlx cluster check` found; the exit code for it."""
+    if as_json:
+        problems = [
+            {
+                "file": p.file,
+                "line": p.line,
+                "column": p.column,
+                "path": p.path,
+                "message": p.message,
+                "hint": p.hint,
+            }
+            for p in report.problems
+        ]
+        facts = [{"what": what, "text": text} for what, text in report.facts]
+        _json({"ok": not problems, "facts": facts, "problems": problems})
+    else:
+        _print_pairs(report.facts)
+        for problem in report.problems:
+            print(problem, file=sys.stderr)
+    return ExitCode.CLUSTER if report.problems else ExitCode.OK
+
+
+def cluster_prepared(made: Any, *, as_json: bool) -> None:
+    """Print what a cluster on AWS has before its first node."""
+    pairs = [
+        ("security_group", made.security_group),
+        ("key_pair", made.key_name),
+        ("private_key", str(made.key_file)),
+        ("instance_profile", made.instance_profile),
+    ]
+    if as_json:
+        _json(dict(pairs))
+    else:
+        _print_pairs([(name.replace("_", " "), text) for name, text in pairs])
+
+
+def leftovers(found: Sequence[Any], *, as_json: bool, to_stderr: bool = False) -> ExitCode:
+    """Print what there is of clusters; the exit code says whether any of it costs money."""
+    if as_json:
+        _json([one.as_dict() for one in found])
+    else:
+        stream = sys.stderr if to_stderr else sys.stdout
+        _print_leftovers(found, stream)
+        billing = sum(one.bills for one in found)
+        print(f"{len(found)} found, {billing} of them cost money" if found else "nothing found", file=stream)
+    return ExitCode.STILL_THERE if any(one.bills for one in found) else ExitCode.OK
+
+
+def cluster_down(outcome: Any, region: str, *, as_json: bool) -> ExitCode:
+    """Print what `rlx cluster down` removed and what is left; the exit code for it."""
+    standing = outcome.standing
+    if as_json:
+        _json(
+            {
+                "cluster": outcome.cluster,
+                "region": region,
+                "removed": [one.as_dict() for one in outcome.removed],
+                "left": [
+                    {**one.as_dict(), "reason": outcome.reasons.get(one.id, "")} for one in outcome.after
+                ],
+                "ok": not standing,
+            }
+        )
+    else:
+        print(f"{outcome.cluster} in {region}: {len(outcome.removed)} removed, {len(standing)} left")
+        if outcome.after:
+            _print_leftovers(outcome.after, sys.stdout)
+    for one in standing:
+        costs = "is still there and costs money" if one.bills else "is still there"
+        why = outcome.reasons.get(one.id) or one.note or one.state
+        print(f"rlx: {one.kind} {one.id} ({one.place}) {costs}: {why}", file=sys.stderr)
+    return ExitCode.STILL_THERE if standing else ExitCode.OK
+
+
+def _print_leftovers(found: Sequence[Any], stream: Any) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    table = _table("cluster", "place", "kind", "id", "state", "bills", "note")
+    for one in found:
+        bills = Text("yes", style="bold red") if one.bills else Text("no")
+        table.add_row(one.cluster or "-", one.place, one.kind, one.id, one.state or "-", bills, one.note)
+    if found:
+        (Console(file=stream) if stream.isatty() else Console(file=stream, width=200)).print(table)
 
 
 _json = as_json

@@ -32,7 +32,7 @@ def load_experiment(
         ExperimentError: with every problem found in the file and the options.
     """
     file = pathlib.Path(path)
-    return load_text(_read(file), str(path), overrides, seeds=seeds, stop=stop, envs=envs)
+    return load_text(read_text(file), str(path), overrides, seeds=seeds, stop=stop, envs=envs)
 
 
 def load_text(
@@ -83,7 +83,12 @@ def _name(source: str) -> str:
     return pathlib.PurePath(source).name.split(".")[0] or "experiment"
 
 
-def _read(file: pathlib.Path) -> str:
+def read_text(file: pathlib.Path) -> str:
+    """Read a text file.
+
+    Raises:
+        ExperimentError: it cannot be read, or is no UTF-8.
+    """
     try:
         return file.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -61,13 +61,36 @@ def _problem(path: Path, found: Mapping[str, Any], layers: Layers) -> Problem:
 
 
 def _wording(path: Path, found: Mapping[str, Any]) -> tuple[str, str]:
+    if path == ("env",) and found["type"] != "missing":
+        return f"expected an environment id or a list of them, got {as_yaml(found['input'])}", ""
+    return word(path, found, unknown_key=hints.unknown_key, missing=_MISSING, patterns=_PATTERNS)
+
+
+def word(
+    path: Path,
+    found: Mapping[str, Any],
+    *,
+    unknown_key: Callable[[Path], str],
+    missing: Mapping[str, str],
+    patterns: Mapping[str, str],
+) -> tuple[str, str]:
+    """Word one error of pydantic.
+
+    Args:
+        path: where it is.
+        found: an item of `ValidationError.errors()`.
+        unknown_key: gives a hint for the path of an unknown key.
+        missing: field -> hint, for fields that are missing.
+        patterns: field -> what its pattern means.
+
+    Returns:
+        The message and the hint.
+    """
     kind, given, ctx = found["type"], found["input"], found.get("ctx", {})
-    if path == ("env",) and kind != "missing":
-        return f"expected an environment id or a list of them, got {as_yaml(given)}", ""
     if kind == "extra_forbidden":
-        return "unknown key", hints.unknown_key(path)
+        return "unknown key", unknown_key(path)
     if kind == "missing":
-        return "is missing", _MISSING.get(path[-1], "")
+        return "is missing", missing.get(path[-1], "")
     if kind == "literal_error":
         choices = [choice.strip("'") for choice in ctx["expected"].replace(" or ", ", ").split(", ")]
         hint = hints.closest(given, choices) if isinstance(given, str) else ""
@@ -77,7 +100,7 @@ def _wording(path: Path, found: Mapping[str, Any]) -> tuple[str, str]:
         hint = "remove the quotes" if quoted and kind != "bool_type" else ""
         return f"expected {_KINDS[kind]}, got {as_yaml(given)}", hint
     if kind == "string_pattern_mismatch":
-        return f"expected {_PATTERNS.get(path[-1], ctx['pattern'])}, got {as_yaml(given)}", ""
+        return f"expected {patterns.get(path[-1], ctx['pattern'])}, got {as_yaml(given)}", ""
     if kind in ("too_short", "string_too_short"):
         return "must not be empty", ""
     return _range_wording(kind, given, ctx) or str(found["msg"]), ""

@@ -1,0 +1,215 @@
+"""`rlx cluster`: check, prepare, render, down, leftovers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rlx.cli import output
+from rlx.cli.exit_codes import ExitCode
+from rlx.cli.options import Debug, Json
+
+if TYPE_CHECKING:
+    from rlx.cluster.launcher import Local
+    from rlx.cluster.load import ClusterFile
+
+DEFAULT = Path("cluster/aws.yaml")
+
+app = typer.Typer(
+    name="cluster",
+    help="Check and describe clusters for Ray's launcher; remove all of one from AWS, and prove it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+File = Annotated[Path, typer.Argument(metavar="CLUSTER", help="Cluster file (YAML).")]
+OptionalFile = Annotated[
+    Path | None, typer.Argument(metavar="CLUSTER", help=f"Cluster file (YAML); default: {DEFAULT}.")
+]
+Source = Annotated[
+    Path | None,
+    typer.Option("--source", help="Checkout of rlx for the nodes; default: the one that this rlx runs from."),
+]
+Name = Annotated[str | None, typer.Option("--name", help="Name of a cluster, in place of its file.")]
+Region = Annotated[str | None, typer.Option("--region", help="Region of a cluster without its file.")]
+
+
+@app.command("check")
+def check(file: File = DEFAULT, source: Source = None, json: Json = False, debug: Debug = False) -> None:
+    """Find all that would go wrong on AWS before anything is started.
+
+    Exit code 8 if there is anything; all of it is said at once, with its place in the file.
+    """
+    from rlx.cluster.aws import Aws
+    from rlx.cluster.check import check_cluster
+    from rlx.cluster.load import load_cluster
+    from rlx.cluster.versions import checkout, local_versions
+
+    cluster = load_cluster(file)
+    spec = cluster.on_aws("check")
+    report = check_cluster(Aws(spec.region), cluster, local_versions(), source or checkout())
+    raise typer.Exit(output.cluster_checked(report, as_json=json))
+
+
+@app.command("prepare")
+def prepare(file: File = DEFAULT, json: Json = False, debug: Debug = False) -> None:
+    """Make what the first node needs on AWS: security group, key pair, role, token. It costs nothing.
+
+    Calling it again mends what is missing, and moves the group to a changed allowed_address.
+    """
+    from rlx.cluster.aws import Aws
+    from rlx.cluster.load import load_cluster
+    from rlx.cluster.prepare import prepare as make
+
+    spec = load_cluster(file).on_aws("prepare")
+    made = make(Aws(spec.region), spec, say=output.say)
+    output.cluster_prepared(made, as_json=json)
+
+
+@app.command("render")
+def render(
+    file: File = DEFAULT,
+    source: Source = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File; default: standard output.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Write the file for Ray's launcher that follows from the cluster file. Starts nothing."""
+    from rlx.cluster.launcher import as_yaml
+    from rlx.cluster.load import load_cluster
+
+    cluster = load_cluster(file)
+    output.text_or_file(as_yaml(_launcher(cluster, source), str(file)), out)
+
+
+@app.command("down")
+def down(
+    file: OptionalFile = None,
+    name: Name = None,
+    region: Region = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be removed; remove nothing.")
+    ] = False,
+    wait: Annotated[
+        float, typer.Option("--wait", min=0, help="Most seconds until all instances are gone.")
+    ] = 600,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Remove a cluster from AWS and from this machine, and list what is left: exit code 7 if anything is.
+
+    Only what belongs to this cluster is touched. A second time is fine.
+    """
+    from rlx.cluster.aws import Aws
+    from rlx.cluster.down import take_down
+    from rlx.cluster.leftovers import find_leftovers
+
+    cluster, place = _named(file, name, region, "down")
+    aws = Aws(place)
+    found = find_leftovers(aws, [place], cluster)
+    if dry_run or not yes:
+        output.leftovers(found, as_json=json and dry_run, to_stderr=json and not dry_run)
+        if dry_run:
+            return
+        theirs = [one for one in found if one.cluster == cluster]
+        if theirs and not _agreed(f"Remove what belongs to {cluster} in {place}?"):
+            output.say("nothing was removed")
+            raise typer.Exit(ExitCode.STILL_THERE)
+    outcome = take_down(aws, cluster, say=output.say, wait_seconds=wait)
+    raise typer.Exit(output.cluster_down(outcome, place, as_json=json))
+
+
+@app.command("leftovers")
+def leftovers(
+    file: OptionalFile = None,
+    all_regions: Annotated[
+        bool,
+        typer.Option(
+            "--all-regions", help="Look in every region; without CLUSTER and --name: for all clusters."
+        ),
+    ] = False,
+    name: Name = None,
+    region: Region = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """List what there is of a cluster, or of all clusters: exit code 7 if any of it costs money.
+
+    Looks in AWS and on this machine for the tags and names of rlx and of Ray's launcher; changes nothing.
+    """
+    from rlx.cluster.aws import Aws
+    from rlx.cluster.leftovers import all_regions as every_region
+    from rlx.cluster.leftovers import find_leftovers
+
+    cluster: str | None = name
+    if all_regions and file is None:
+        place = region or "us-east-1"
+    elif region is not None and file is None:
+        place = region
+    else:
+        cluster, place = _named(file, name, region, "leftovers")
+    aws = Aws(place)
+    found = find_leftovers(aws, every_region(aws) if all_regions else [place], cluster)
+    raise typer.Exit(output.leftovers(found, as_json=json))
+
+
+def _launcher(cluster: ClusterFile, source: Path | None) -> dict[str, Any]:
+    from rlx.cluster.aws import Aws
+    from rlx.cluster.launcher import render_aws, render_on_premise
+    from rlx.cluster.names import token_file
+    from rlx.cluster.prepare import find_prepared, make_token
+    from rlx.cluster.spec import AwsCluster
+
+    spec = cluster.spec
+    if isinstance(spec, AwsCluster):
+        prepared = find_prepared(Aws(spec.region), spec)
+        return render_aws(spec, prepared, _local(cluster, source, spec.region))
+    make_token(token_file("on-premise", spec.name, Path.home()))
+    return render_on_premise(spec, _local(cluster, source, "on-premise"))
+
+
+def _local(cluster: ClusterFile, source: Path | None, place: str) -> Local:
+    from rlx.cluster.errors import ClusterUsageError
+    from rlx.cluster.launcher import Local
+    from rlx.cluster.names import token_file
+    from rlx.cluster.versions import checkout, local_versions, pinned_ray
+
+    source = source or checkout()
+    if source is None and cluster.spec.environment is None:
+        hint = "name one with --source, or an environment that the nodes have"
+        raise ClusterUsageError("no checkout of rlx to install on the nodes", str(cluster.place()), hint)
+    if source is not None and cluster.spec.environment is None:
+        pinned_ray(source)
+    token = token_file(place, cluster.spec.name, Path.home())
+    return Local(local_versions(), (source or Path()).resolve(), token)
+
+
+def _named(file: Path | None, name: str | None, region: str | None, verb: str) -> tuple[str, str]:
+    """Return name and region, from a file or from the options that stand for a lost one."""
+    from rlx.cluster.errors import ClusterUsageError
+    from rlx.cluster.load import check_name, load_cluster
+
+    if name is None and region is None:
+        spec = load_cluster(file or DEFAULT).on_aws(verb)
+        return spec.name, spec.region
+    if file is not None or name is None or region is None:
+        raise ClusterUsageError("expected either CLUSTER, or --name and --region", f"rlx cluster {verb}")
+    check_name(name)
+    return name, region
+
+
+def _agreed(question: str) -> bool:
+    from rlx.cluster.errors import ClusterUsageError
+
+    if not _somebody_is_there():
+        raise ClusterUsageError("nobody to ask", "rlx cluster down", "--yes removes without asking")
+    return typer.confirm(question, err=True)
+
+
+def _somebody_is_there() -> bool:
+    return sys.stdin.isatty()

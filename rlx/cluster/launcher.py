@@ -1,0 +1,226 @@
+"""From the cluster file to Ray's launcher file: a function of values, which asks nobody and starts nothing.
+
+What Ray's defaults would do otherwise, and why it is not wanted, stands at each line. Seen with Ray 2.60.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlx.cluster import names
+from rlx.cluster.hard_end import user_data
+from rlx.cluster.spec import AnyCluster, AwsCluster, Machine, OnPremiseCluster, Workers
+from rlx.cluster.versions import UV_VERSION, Versions
+
+Launcher = dict[str, Any]
+
+HEAD = "head"
+_SOURCE = "~/rlx-src"
+_ENVIRONMENT = "~/rlx-env"
+_PORT = 6379
+# Not needed on the nodes, and large.
+_EXCLUDED = [
+    "**/.git", "**/.venv", "**/__pycache__", "**/.*_cache", "**/.hypothesis", "**/*.egg-info",
+    "/runs", "/dist", "/build",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a cluster on AWS needs before its first node (`prepare.py` makes it).
+
+    Attributes:
+        security_group: its id. Given by id, Ray takes it as it is; by name it would open ssh to the world.
+        key_name: key pair in the region.
+        key_file: its private key here.
+        instance_profile: name of the profile with the head's role.
+    """
+
+    security_group: str
+    key_name: str
+    key_file: Path
+    instance_profile: str
+
+
+@dataclass(frozen=True)
+class Local:
+    """What is on this machine and goes to the nodes.
+
+    Attributes:
+        versions: equal on all nodes.
+        source: checkout of rlx that is copied and installed.
+        token: file with the token of this cluster's Ray.
+    """
+
+    versions: Versions
+    source: Path
+    token: Path
+
+
+def render_aws(spec: AwsCluster, prepared: Prepared, local: Local) -> Launcher:
+    """Write the launcher file of a cluster on AWS."""
+    head = {"resources": {}, "min_workers": 0, "max_workers": 0, "node_config": _head_config(spec, prepared)}
+    node_types: dict[str, dict[str, Any]] = {HEAD: head}
+    for name, group in spec.workers.items():
+        node_types[name] = {
+            "resources": {},
+            "min_workers": group.count,
+            "max_workers": group.most,
+            "node_config": _worker_config(spec, group, prepared),
+        }
+    return {
+        "cluster_name": spec.name,
+        "max_workers": sum(group.most for group in spec.workers.values()),
+        "idle_timeout_minutes": spec.idle_timeout_minutes,
+        "provider": {
+            "type": "aws",
+            "region": spec.region,
+            "availability_zone": ",".join(spec.zones),
+            # Ray's default stops instances instead of ending them, and their volumes go on costing money.
+            "cache_stopped_nodes": False,
+        },
+        "auth": {"ssh_user": spec.ssh_user, "ssh_private_key": str(prepared.key_file)},
+        "available_node_types": node_types,
+        "head_node_type": HEAD,
+        **_common(spec, local, "[aws]"),
+    }
+
+
+def render_on_premise(spec: OnPremiseCluster, local: Local) -> Launcher:
+    """Write the launcher file of a cluster of hosts."""
+    head, *workers = spec.hosts
+    return {
+        "cluster_name": spec.name,
+        "max_workers": len(workers),
+        "provider": {"type": "local", "head_ip": head, "worker_ips": workers},
+        "auth": {"ssh_user": spec.ssh_user, "ssh_private_key": spec.ssh_key},
+        **_common(spec, local, ""),
+    }
+
+
+def as_yaml(launcher: Launcher, source: str) -> str:
+    """Write the launcher file as text."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        """Writes scripts as blocks, and everything in full."""
+
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    def text(dumper: Any, value: str) -> Any:
+        style = "|" if "\n" in value else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Dumper.add_representer(str, text)
+    head = f"# Written by rlx cluster render from {source}: change that file instead.\n"
+    return head + yaml.dump(launcher, Dumper=Dumper, sort_keys=False, width=110)
+
+
+def _common(spec: AnyCluster, local: Local, extra: str) -> Launcher:
+    mounts = {"~/.ray/auth_token": str(local.token)}
+    if spec.environment is None:
+        mounts[_SOURCE] = str(local.source)
+    environment = spec.environment or _ENVIRONMENT
+    ray = f"{environment}/bin/ray"
+    return {
+        "file_mounts": mounts,
+        "rsync_exclude": list(_EXCLUDED),
+        "setup_commands": _setup(spec, local.versions, extra),
+        "head_setup_commands": [],
+        "worker_setup_commands": [],
+        "initialization_commands": [],
+        "head_start_ray_commands": [
+            f"{ray} stop",
+            # The dashboard answers on loopback alone: who wants it makes a tunnel.
+            f"export RAY_AUTH_MODE=token; ulimit -n 65536; {ray} start --head --port={_PORT}"
+            " --dashboard-host=127.0.0.1 --disable-usage-stats"
+            " --autoscaling-config=~/ray_bootstrap_config.yaml",
+        ],
+        "worker_start_ray_commands": [
+            f"{ray} stop",
+            f"export RAY_AUTH_MODE=token; ulimit -n 65536; {ray} start --address=$RAY_HEAD_IP:{_PORT}"
+            " --disable-usage-stats",
+        ],
+    }
+
+
+def _setup(spec: AnyCluster, versions: Versions, extra: str) -> list[str]:
+    environment = spec.environment or _ENVIRONMENT
+    python = f"{environment}/bin/python"
+    wanted = f"{versions.python} {versions.ray} {versions.rlx}"
+    # Ends the set-up of a node with a clear line, instead of a worker that never joins.
+    compare = (
+        f"""found=$({python} -c 'import platform; from importlib.metadata import version as v; """
+        f"""print(platform.python_version(), v("ray"), v("rlx"))'); """
+        f"""[ "$found" = "{wanted}" ] || """
+        f"""{{ echo "rlx: versions of python, ray, rlx: $found here, {wanted} wanted"; exit 1; }}"""
+    )
+    if spec.environment is not None:
+        return [compare]
+    return [
+        f"[ -x ~/.local/bin/uv ] || curl -LsSf https://astral.sh/uv/{UV_VERSION}/install.sh | sh",
+        f"[ -x {python} ] || ~/.local/bin/uv venv --python {versions.python} {environment}",
+        f'~/.local/bin/uv pip install --quiet --python {python} "ray[default,rllib]=={versions.ray}"'
+        f' "$HOME/rlx-src{extra}"',
+        compare,
+        f"grep -qs rlx-env ~/.bashrc || echo 'export PATH={environment}/bin:$PATH' >> ~/.bashrc",
+    ]
+
+
+def _head_config(spec: AwsCluster, prepared: Prepared) -> dict[str, Any]:
+    return {
+        **_node_config(spec, spec.head, prepared, head=True),
+        # Without one, Ray gives the head a role that may do everything with EC2 and S3.
+        "IamInstanceProfile": {"Name": prepared.instance_profile},
+    }
+
+
+def _worker_config(spec: AwsCluster, group: Workers, prepared: Prepared) -> dict[str, Any]:
+    config = _node_config(spec, group, prepared, head=False, spot=group.spot)
+    if group.spot:
+        config["InstanceMarketOptions"] = {
+            "MarketType": "spot",
+            "SpotOptions": {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"},
+        }
+    return config
+
+
+def _node_config(
+    spec: AwsCluster, machine: Machine, prepared: Prepared, *, head: bool, spot: bool = False
+) -> dict[str, Any]:
+    kinds = ["instance", "volume", *(["spot-instances-request"] if spot else [])]
+    python = f"{_absolute(spec.environment or _ENVIRONMENT, spec.ssh_user)}/bin/python"
+    hours = spec.lifetime_hours()
+    return {
+        "InstanceType": machine.instance_type,
+        "ImageId": spec.image,
+        "KeyName": prepared.key_name,
+        "SecurityGroupIds": [prepared.security_group],
+        **({"SubnetIds": list(spec.subnets)} if spec.subnets else {}),
+        "BlockDeviceMappings": [
+            {
+                "DeviceName": spec.root_device,
+                "Ebs": {"VolumeSize": machine.volume_gb, "VolumeType": "gp3", "DeleteOnTermination": True},
+            }
+        ],
+        # Ray tags instances only.
+        "TagSpecifications": [{"ResourceType": kind, "Tags": tags(spec.name)} for kind in kinds],
+        "MetadataOptions": {"HttpTokens": "required"},
+        "InstanceInitiatedShutdownBehavior": "terminate",
+        "UserData": user_data(spec.name, region=spec.region, hours=hours, python=python, head=head),
+    }
+
+
+def tags(cluster: str) -> list[Mapping[str, str]]:
+    """Return the tags of everything that belongs to a cluster."""
+    return [{"Key": names.CLUSTER_TAG, "Value": cluster}, {"Key": names.RLX_TAG, "Value": cluster}]
+
+
+def _absolute(path: str, user: str) -> str:
+    """Expand `~` as the node does for its user: the hard end runs as root."""
+    home = "/root" if user == "root" else f"/home/{user}"
+    return home + path[1:] if path.startswith("~") else path

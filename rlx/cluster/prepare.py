@@ -1,0 +1,285 @@
+"""What a cluster on AWS needs before its first node: a security group, a key pair, a role, a token.
+
+Ray's launcher makes a group that is open to the world, and a key and a role that all clusters of the account
+share; the role may do everything with EC2 and S3. These here are the cluster's own, as narrow as they can
+be, and gone after `rlx cluster down`. Calling it again mends what is missing and moves the group to a new
+address.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rlx.cluster import names
+from rlx.cluster.aws import Aws, AwsError
+from rlx.cluster.errors import ClusterError
+from rlx.cluster.launcher import Prepared, tags
+from rlx.cluster.leftovers import tag
+from rlx.cluster.spec import AwsCluster
+
+# Until a new role is known everywhere, AWS says that there is no such profile.
+_IAM_SECONDS = 15.0
+_MAKE = "rlx cluster prepare makes it"
+
+
+def prepare(
+    aws: Aws,
+    spec: AwsCluster,
+    *,
+    home: Path | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Prepared:
+    """Make what is missing, and return all of it.
+
+    Raises:
+        ClusterError: AWS refuses, or something of this name is somebody else's.
+    """
+    home = home or Path.home()
+    make_token(names.token_file(spec.region, spec.name, home))
+    group = _make_group(aws, spec, say)
+    key = names.key_file(spec.region, spec.name, home)
+    _make_key(aws, spec, key, say)
+    profile = _make_role(aws, spec, say, sleep)
+    return Prepared(group, names.resource_name(spec.name), key, profile)
+
+
+def find_prepared(aws: Aws, spec: AwsCluster, *, home: Path | None = None) -> Prepared:
+    """Find what `prepare` made.
+
+    Raises:
+        ClusterError: something is missing.
+    """
+    home = home or Path.home()
+    group = find_group(aws, spec, network(aws, spec))
+    if group is None:
+        raise ClusterError(f"no security group {names.resource_name(spec.name)}", f"AWS {spec.region}", _MAKE)
+    for file in (
+        names.key_file(spec.region, spec.name, home),
+        names.token_file(spec.region, spec.name, home),
+    ):
+        if not file.is_file():
+            raise ClusterError("is missing", str(file), _MAKE)
+    key = names.key_file(spec.region, spec.name, home)
+    name = names.role_name(spec.name, spec.region)
+    return Prepared(group["GroupId"], names.resource_name(spec.name), key, name)
+
+
+def network(aws: Aws, spec: AwsCluster) -> str:
+    """Return the VPC: that of the subnets, or the default one.
+
+    Raises:
+        ClusterError: there is none.
+    """
+    if spec.subnets:
+        found = aws.call("ec2", "describe_subnets", SubnetIds=[spec.subnets[0]])["Subnets"]
+        return str(found[0]["VpcId"])
+    filters = [{"Name": "is-default", "Values": ["true"]}]
+    vpcs = aws.call("ec2", "describe_vpcs", Filters=filters)["Vpcs"]
+    if not vpcs:
+        raise ClusterError("no default VPC", f"AWS {spec.region}", "name subnets in the cluster file")
+    return str(vpcs[0]["VpcId"])
+
+
+def find_group(aws: Aws, spec: AwsCluster, vpc: str) -> dict[str, Any] | None:
+    """Return the cluster's security group; None if there is none yet."""
+    filters = [
+        {"Name": "vpc-id", "Values": [vpc]},
+        {"Name": "group-name", "Values": [names.resource_name(spec.name)]},
+    ]
+    found = list(aws.items("ec2", "describe_security_groups", "SecurityGroups", Filters=filters))
+    return found[0] if found else None
+
+
+def wanted_rules(spec: AwsCluster, group: str) -> list[dict[str, Any]]:
+    """Return who may reach the nodes: ssh from one address, and the nodes one another."""
+    ssh = {"CidrIp": spec.allowed_address, "Description": "ssh"}
+    return [
+        {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [ssh]},
+        {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]},
+    ]
+
+
+def reachable_from(group: dict[str, Any]) -> set[tuple[str, int, str]]:
+    """Return who may reach the members of a group, as (protocol, first port, address or group)."""
+    found: set[tuple[str, int, str]] = set()
+    for rule in group.get("IpPermissions") or ():
+        sources = [one["CidrIp"] for one in rule.get("IpRanges") or ()]
+        sources += [one["CidrIpv6"] for one in rule.get("Ipv6Ranges") or ()]
+        sources += [one["PrefixListId"] for one in rule.get("PrefixListIds") or ()]
+        sources += [one["GroupId"] for one in rule.get("UserIdGroupPairs") or ()]
+        found |= {(rule["IpProtocol"], rule.get("FromPort", -1), source) for source in sources}
+    return found
+
+
+def make_token(file: Path) -> None:
+    """Write a token, unless there is one."""
+    if not file.is_file():
+        _write_secret(file, secrets.token_hex(32))
+
+
+def _make_group(aws: Aws, spec: AwsCluster, say: Callable[[str], None]) -> str:
+    vpc, name = network(aws, spec), names.resource_name(spec.name)
+    group = find_group(aws, spec, vpc)
+    if group is None:
+        say(f"security group {name}: make")
+        words = f"Nodes of the rlx cluster {spec.name}"
+        tagged = [{"ResourceType": "security-group", "Tags": tags(spec.name)}]
+        made = aws.call(
+            "ec2",
+            "create_security_group",
+            GroupName=name,
+            Description=words,
+            VpcId=vpc,
+            TagSpecifications=tagged,
+        )
+        group = {"GroupId": made["GroupId"], "Tags": tags(spec.name)}
+    if tag(group, names.CLUSTER_TAG) != spec.name:
+        raise _not_ours(f"security group {name}", spec)
+    id = str(group["GroupId"])
+    rules = wanted_rules(spec, id)
+    if reachable_from(group) != reachable_from({"IpPermissions": rules}):
+        say(f"security group {name}: ssh from {spec.allowed_address} only")
+        if old := group.get("IpPermissions"):
+            aws.call("ec2", "revoke_security_group_ingress", GroupId=id, IpPermissions=old)
+        aws.call("ec2", "authorize_security_group_ingress", GroupId=id, IpPermissions=rules)
+    return id
+
+
+def _make_key(aws: Aws, spec: AwsCluster, file: Path, say: Callable[[str], None]) -> None:
+    name = names.resource_name(spec.name)
+    filters = [{"Name": "key-name", "Values": [name]}]
+    known = aws.call("ec2", "describe_key_pairs", Filters=filters)["KeyPairs"]
+    if known and tag(known[0], names.CLUSTER_TAG) != spec.name:
+        raise _not_ours(f"key pair {name}", spec)
+    if known and file.is_file():
+        return
+    if known:
+        hint = "copy it from the machine that made it, or rlx cluster down first"
+        raise ClusterError(
+            f"key pair {name} is in {spec.region}, but its private key is not here", str(file), hint
+        )
+    say(f"key pair {name}: make")
+    tagged = [{"ResourceType": "key-pair", "Tags": tags(spec.name)}]
+    made = aws.call("ec2", "create_key_pair", KeyName=name, KeyType="ed25519", TagSpecifications=tagged)
+    _write_secret(file, made["KeyMaterial"])
+
+
+def _make_role(aws: Aws, spec: AwsCluster, say: Callable[[str], None], sleep: Callable[[float], None]) -> str:
+    name, path = names.role_name(spec.name, spec.region), names.role_path(spec.name, spec.region)
+    trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    new = _unless_there(aws, "create_role", RoleName=name, Path=path, AssumeRolePolicyDocument=document)
+    if aws.call("iam", "get_role", RoleName=name)["Role"]["Path"] != path:
+        raise _not_ours(f"role {name}", spec)
+    policy = json.dumps(head_policy(spec))
+    aws.call("iam", "put_role_policy", RoleName=name, PolicyName=names.ROLE_POLICY, PolicyDocument=policy)
+    new |= _unless_there(aws, "create_instance_profile", InstanceProfileName=name, Path=path)
+    profile = aws.call("iam", "get_instance_profile", InstanceProfileName=name)["InstanceProfile"]
+    if profile["Path"] != path:
+        raise _not_ours(f"instance profile {name}", spec)
+    if not profile["Roles"]:
+        aws.call("iam", "add_role_to_instance_profile", InstanceProfileName=name, RoleName=name)
+        new = True
+    if new:
+        say(f"role {name}: make, and wait {_IAM_SECONDS:g} s until AWS knows it everywhere")
+        sleep(_IAM_SECONDS)
+    return name
+
+
+def head_policy(spec: AwsCluster) -> dict[str, Any]:
+    """Return what the head may do: start and end nodes with this cluster's tag, and use its storage."""
+    own = {"StringEquals": {f"aws:RequestTag/{names.CLUSTER_TAG}": spec.name}}
+    theirs = {"StringEquals": {f"ec2:ResourceTag/{names.CLUSTER_TAG}": spec.name}}
+    anywhere = f"arn:aws:ec2:{spec.region}"
+    parts = (
+        "image",
+        "key-pair",
+        "network-interface",
+        "security-group",
+        "spot-instances-request",
+        "subnet",
+        "volume",
+    )
+    statements: list[dict[str, Any]] = [
+        {
+            "Effect": "Allow",
+            "Action": ["ec2:DescribeInstances", "ec2:DescribeInstanceTypes"],
+            "Resource": "*",
+        },
+        {
+            "Effect": "Allow",
+            "Action": "ec2:RunInstances",
+            "Resource": f"{anywhere}:*:instance/*",
+            "Condition": own,
+        },
+        {
+            "Effect": "Allow",
+            "Action": "ec2:RunInstances",
+            "Resource": [f"{anywhere}:*:{part}/*" for part in parts],
+        },
+        {
+            "Effect": "Allow",
+            "Action": "ec2:CreateTags",
+            "Resource": f"{anywhere}:*:*/*",
+            "Condition": {"StringEquals": {"ec2:CreateAction": "RunInstances"}},
+        },
+        {
+            "Effect": "Allow",
+            "Action": ["ec2:CreateTags", "ec2:TerminateInstances"],
+            "Resource": f"{anywhere}:*:instance/*",
+            "Condition": theirs,
+        },
+    ]
+    if any(group.spot for group in spec.workers.values()):
+        statements.append(
+            {
+                # AWS makes this role at an account's first spot instance.
+                "Effect": "Allow",
+                "Action": "iam:CreateServiceLinkedRole",
+                "Resource": "arn:aws:iam::*:role/aws-service-role/spot.amazonaws.com/*",
+                "Condition": {"StringEquals": {"iam:AWSServiceName": "spot.amazonaws.com"}},
+            }
+        )
+    if spec.storage.startswith("s3://"):
+        bucket, _, prefix = spec.storage.removeprefix("s3://").strip("/").partition("/")
+        objects = f"arn:aws:s3:::{bucket}/{prefix}/*" if prefix else f"arn:aws:s3:::{bucket}/*"
+        actions = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
+        statements += [
+            {"Effect": "Allow", "Action": actions, "Resource": objects},
+            {
+                "Effect": "Allow",
+                "Action": ["s3:ListBucket", "s3:GetBucketLocation"],
+                "Resource": f"arn:aws:s3:::{bucket}",
+            },
+        ]
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _unless_there(aws: Aws, operation: str, **parameters: Any) -> bool:
+    """Make something in IAM; whether it is new."""
+    try:
+        aws.call("iam", operation, **parameters)
+    except AwsError as error:
+        if error.code != "EntityAlreadyExists":
+            raise
+        return False
+    return True
+
+
+def _not_ours(what: str, spec: AwsCluster) -> ClusterError:
+    hint = "give the cluster another name"
+    return ClusterError(f"{what} is there, and is not this cluster's", f"AWS {spec.region}", hint)
+
+
+def _write_secret(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+        opened.write(text)

@@ -1,0 +1,28 @@
+"""What docs/cluster.md says of the keys, the policy and the examples is true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rlx.cluster.load import load_cluster_text
+from rlx.cluster.reference import reference, write_reference
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "docs/cluster.md").read_text()
+
+
+def test_the_tables_are_in_step() -> None:
+    # To remake them: make reference
+    assert write_reference(TEXT) == TEXT
+    assert "| `max_hours` | required |" in reference()
+    with pytest.raises(ValueError, match="expected the lines"):
+        write_reference("no marks")
+
+
+def test_the_example_is_the_shipped_file() -> None:
+    (example,) = re.findall(r"^```yaml\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    assert example == (ROOT / "cluster/aws.yaml").read_text()
+    load_cluster_text(example, "cluster.md")
