@@ -18,6 +18,8 @@ FLOORS = {
     "runner_env_steps_per_second": 0.9,
     "learner_updates_per_second_batch_32": 0.85,
     "learner_updates_per_second_batch_512": 0.85,
+    "learner_sequences_per_second_batch_4": 0.85,
+    "replay_sequences_lz4_sample_64": None,
     "replay_sample_update_512": 8.0,
     "shard_ingest_env_steps_per_second": 1.0,
     "agent_env_steps_per_second_pong": 2.0,

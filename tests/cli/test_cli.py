@@ -261,7 +261,7 @@ def test_completion(folder: Path) -> None:
     assert completion.experiments("ti") == ["tiny.yaml"]
     assert completion.runs("ti") == ["tiny-CartPole-v1-seed0"]
     assert completion.runs("runs/") == ["runs/tiny-CartPole-v1-seed0"]
-    assert completion.algorithms("r") == ["rainbow", "rllib/DQN"]
+    assert completion.algorithms("r") == ["r2d2", "rainbow", "rllib/DQN"]
     assert "ALE/Pong-v5" in completion.environments("ALE/P")
     assert completion.settings("training.l") == [
         "training.learning_starts_env_steps=",
