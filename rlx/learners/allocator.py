@@ -19,8 +19,8 @@ def keep_freed_memory() -> bool:
     """Stop glibc from giving the memory of activations back to the system after each use.
 
     An update frees and takes the same megabytes again, and each time the system hands out fresh pages and
-    fills them with zeros: 1,700 page faults in an update of Ape-X on Pong with 42x42 frames and batch 64.
-    Without them it takes 16.1 ms instead of 21.2 (f32, one core), see docs/benchmarks.md.
+    fills them with zeros: 1,900 page faults in an update of Ape-X on Pong with 42x42 frames and batch 64.
+    Without them it takes 17.4 ms instead of 20.4 (f32, one core), see docs/benchmarks.md.
 
     Returns:
         Whether it was done; False where the C library is not glibc.
