@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import uuid
 from collections.abc import Mapping
@@ -221,7 +222,7 @@ class ReplayShard:
         lanes, rows = self._items.rows_of(leaves)
         slots, inside = self._locate(lanes, rows)
         frames = self._frame_array(leaves.size, out)
-        flat = frames.reshape(leaves.size, frames.shape[1], -1).view(np.uint8)
+        flat = frames.reshape(leaves.size, frames.shape[1], math.prod(self.config.frame_shape)).view(np.uint8)
         if "frame" in ring.packed:
             ring.packed["frame"].gather(lanes, rows, inside, episode_row, flat, prefix)
         else:
