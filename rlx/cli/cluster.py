@@ -105,19 +105,22 @@ def down(
 
     Only what belongs to this cluster is touched. A second time is fine.
     """
+    from rlx.cluster.account import check_account
     from rlx.cluster.aws import Aws
-    from rlx.cluster.down import take_down
+    from rlx.cluster.down import check_region, take_down
     from rlx.cluster.leftovers import find_leftovers
 
     cluster, place = _named(file, name, region, "down")
     aws = Aws(place)
+    account = check_account(aws, cluster)
     found = find_leftovers(aws, [place], cluster)
+    check_region(place, cluster, found)
     if dry_run or not yes:
         output.leftovers(found, as_json=json and dry_run, to_stderr=json and not dry_run)
         if dry_run:
             return
-        theirs = [one for one in found if one.cluster == cluster]
-        if theirs and not _agreed(f"Remove what belongs to {cluster} in {place}?"):
+        theirs = [one for one in found if one.cluster == cluster and one.removable]
+        if theirs and not _agreed(f"Remove what belongs to {cluster} in {place}, account {account}?"):
             output.say("nothing was removed")
             raise typer.Exit(ExitCode.STILL_THERE)
     outcome = take_down(aws, cluster, say=output.say, wait_seconds=wait)

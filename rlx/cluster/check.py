@@ -17,7 +17,7 @@ from rlx.cluster.aws import Aws, AwsError
 from rlx.cluster.errors import ClusterError
 from rlx.cluster.leftovers import tag
 from rlx.cluster.load import ClusterFile
-from rlx.cluster.prepare import find_group, network, reachable_from, wanted_rules
+from rlx.cluster.prepare import find_group, network, reachable_from, refuse_ray_s, wanted_rules
 from rlx.cluster.quotas import QUOTAS, Bucket, count_vcpus, family
 from rlx.cluster.spec import AwsCluster, Machine
 from rlx.cluster.versions import Versions, pinned_ray
@@ -379,3 +379,4 @@ class _Check:
         states = [one["State"]["Name"] for reservation in found for one in reservation["Instances"]]
         text = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none"
         self._fact("nodes now", text)
+        refuse_ray_s(self.aws, self.spec)

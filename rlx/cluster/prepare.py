@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from rlx.cluster import names
+from rlx.cluster.account import record_account
 from rlx.cluster.aws import Aws, AwsError
 from rlx.cluster.errors import ClusterError
 from rlx.cluster.launcher import Prepared, tags
-from rlx.cluster.leftovers import tag
+from rlx.cluster.leftovers import find_leftovers, tag
 from rlx.cluster.spec import AwsCluster
 
 # Until a new role is known everywhere, AWS says that there is no such profile.
@@ -42,6 +43,8 @@ def prepare(
         ClusterError: AWS refuses, or something of this name is somebody else's.
     """
     home = home or Path.home()
+    refuse_ray_s(aws, spec)
+    record_account(aws, spec.name, home=home)
     make_token(names.token_file(spec.region, spec.name, home))
     group = _make_group(aws, spec, say)
     key = names.key_file(spec.region, spec.name, home)
@@ -69,6 +72,23 @@ def find_prepared(aws: Aws, spec: AwsCluster, *, home: Path | None = None) -> Pr
     key = names.key_file(spec.region, spec.name, home)
     name = names.role_name(spec.name, spec.region)
     return Prepared(group["GroupId"], names.resource_name(spec.name), key, name)
+
+
+def foreign_nodes(aws: Aws, spec: AwsCluster) -> list[str]:
+    """List live nodes of a cluster of this name that rlx did not make."""
+    found = find_leftovers(aws, [spec.region], spec.name)
+    return [one.id for one in found if one.kind == "instance" and one.cluster == spec.name and not one.ours]
+
+
+def refuse_ray_s(aws: Aws, spec: AwsCluster) -> None:
+    """Refuse a name that a cluster of Ray's launcher has already.
+
+    Raises:
+        ClusterError: with its nodes.
+    """
+    if nodes := foreign_nodes(aws, spec):
+        message = f"a cluster {spec.name} that rlx did not make has nodes: {', '.join(nodes)}"
+        raise ClusterError(message, f"AWS {spec.region}", "give the cluster another name")
 
 
 def network(aws: Aws, spec: AwsCluster) -> str:

@@ -60,7 +60,7 @@ def test_from_check_to_nothing(file: str, ec2: Any) -> None:
     assert {one["kind"] for one in result["removed"]} == kinds
     again = rlx("cluster", "down", file, "--yes")
     assert again.exit_code == ExitCode.OK
-    assert "apex in us-east-1: 0 removed, 0 left" in again.stdout
+    assert "apex in us-east-1, account 123456789012: 0 removed, 0 left" in again.stdout
     assert rlx("cluster", "leftovers").stdout == "nothing found\n"
 
 

@@ -181,6 +181,15 @@ def test_a_group_that_is_open_to_others(aws: Aws, ec2: Any, source: Path) -> Non
 
 
 @pytest.mark.usefixtures("quotas", "bucket")
+def test_a_name_that_a_cluster_of_ray_has(aws: Aws, ec2: Any, source: Path) -> None:
+    id = plain_instance(ec2, "apex", ours=False)
+    assert problems(check(aws, TEXT, source)) == [
+        f"c.yaml:1:7: name: a cluster apex that rlx did not make has nodes: {id}; "
+        "give the cluster another name"
+    ]
+
+
+@pytest.mark.usefixtures("quotas", "bucket")
 def test_no_checkout(aws: Aws) -> None:
     assert "no checkout of rlx" in problems(check(aws, TEXT, None))[0]
     assert problems(check(aws, TEXT + "environment: /opt/env\n", None)) == []
