@@ -123,12 +123,13 @@ class _Check:
 
     def _cost(self) -> None:
         hours, price = self.spec.lifetime_hours(), self.spec.price_per_hour()
-        self._fact("hard end", f"{hours:.4g} h after the first start of the head, which ends the others too")
+        self._fact("hard end", f"{hours:.4g} h after its first start the head ends its workers and itself")
         if price is None:
             text = "not known: no price_per_hour in some group"
         else:
-            total = f"{price * hours:.4g} until the hard end"
-            text = f"{price:.4g} per hour by your prices, {total}; volumes come on top"
+            total = f"{price * hours:.4g} until then"
+            text = f"{price:.4g} per hour by your prices, {total}; an estimate: volumes come on top, "
+            text += "and a worker that is started late and loses its head runs on for as long again"
         self._fact("cost", text)
 
     def _identity(self) -> None:
