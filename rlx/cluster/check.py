@@ -17,7 +17,7 @@ from rlx.cluster.aws import Aws, AwsError
 from rlx.cluster.errors import ClusterError
 from rlx.cluster.leftovers import tag
 from rlx.cluster.load import ClusterFile
-from rlx.cluster.prepare import find_group, network, reachable_from, refuse_ray_s, wanted_rules
+from rlx.cluster.prepare import find_group, find_key_pair, network, reachable_from, refuse_ray_s, wanted_rules
 from rlx.cluster.quotas import QUOTAS, Bucket, count_vcpus, family
 from rlx.cluster.spec import AwsCluster, Machine
 from rlx.cluster.versions import Versions, pinned_ray
@@ -341,12 +341,14 @@ class _Check:
             names.resource_name(self.spec.name),
             names.key_file(self.spec.region, self.spec.name, self.home),
         )
-        filters = [{"Name": "key-name", "Values": [name]}]
-        known = self.aws.call("ec2", "describe_key_pairs", Filters=filters)["KeyPairs"]
+        known = find_key_pair(self.aws, self.spec)
         if known and not file.is_file():
             message = f"key pair {name} is in {self.spec.region}, its private key {file} is not here"
             hint = "copy it from the machine that made it, or rlx cluster down first"
             self._problem(("name",), message, hint)
+        elif file.exists() and not known:
+            message = f"a private key {file} is here, and {self.spec.region} has no key pair {name} for it"
+            self._problem(("name",), message, "rlx cluster down, or move it away if no node needs it")
         else:
             self._fact(
                 "key pair", f"{name}, {file}" if known else "not there yet; rlx cluster prepare makes it"
