@@ -143,6 +143,8 @@ def leftovers(
 ) -> None:
     """List what there is of a cluster, or of all clusters: exit code 7 if any of it costs money.
 
+    Exit code 8 if AWS would not list some region: what is in the others is listed all the same.
+
     Looks in AWS and on this machine for the tags and names of rlx and of Ray's launcher; changes nothing.
     """
     from rlx.cluster.aws import Aws
@@ -157,8 +159,13 @@ def leftovers(
     else:
         cluster, place = _named(file, name, region, "leftovers")
     aws = Aws(place)
-    found = find_leftovers(aws, every_region(aws) if all_regions else [place], cluster)
-    raise typer.Exit(output.leftovers(found, as_json=json))
+    unseen: dict[str, str] = {}
+    if all_regions:
+        found = find_leftovers(aws, every_region(aws), cluster, unseen=unseen)
+    else:
+        found = find_leftovers(aws, [place], cluster)
+    code = output.leftovers(found, as_json=json)
+    raise typer.Exit(output.not_looked_at(unseen) or code)
 
 
 def _launcher(cluster: ClusterFile, source: Path | None) -> dict[str, Any]:

@@ -474,6 +474,13 @@ def leftovers(found: Sequence[Any], *, as_json: bool, to_stderr: bool = False) -
     return ExitCode.STILL_THERE if any(one.bills for one in found) else ExitCode.OK
 
 
+def not_looked_at(unseen: Mapping[str, str]) -> ExitCode:
+    """Name on stderr the places that could not be listed; the exit code for it."""
+    for place, why in unseen.items():
+        print(f"rlx: {place} could not be looked at: {why}", file=sys.stderr)
+    return ExitCode.CLUSTER if unseen else ExitCode.OK
+
+
 def cluster_down(outcome: Any, region: str, *, as_json: bool) -> ExitCode:
     """Print what `rlx cluster down` removed and what is left; the exit code for it."""
     standing = outcome.standing

@@ -10,13 +10,15 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rlx.cluster import names
 from rlx.cluster.aws import Aws, AwsError
+from rlx.cluster.errors import ClusterError
 
 #: In this order things can be removed.
 KINDS = (
@@ -72,7 +74,12 @@ class Leftover:
 
 
 def find_leftovers(
-    aws: Aws, regions: Sequence[str], cluster: str | None = None, *, home: Path | None = None
+    aws: Aws,
+    regions: Sequence[str],
+    cluster: str | None = None,
+    *,
+    home: Path | None = None,
+    unseen: dict[str, str] | None = None,
 ) -> list[Leftover]:
     """List what exists, of one cluster or of all.
 
@@ -81,13 +88,24 @@ def find_leftovers(
         regions: where to look; IAM and this machine are looked at once.
         cluster: a name, or None for all clusters that rlx or Ray's launcher made.
         home: where keys and tokens are, by default the user's home.
+        unseen: if given, filled with the places that AWS would not list, and why, instead of raising.
+
+    Raises:
+        ClusterError: AWS would not list something, and there is no `unseen`.
     """
     found: list[Leftover] = []
+    steps: list[tuple[str, Callable[[], Iterator[Leftover]]]] = []
     for region in regions:
-        found += _machines(aws, region, cluster)
-        found += _security_groups(aws, region, cluster)
-        found += _key_pairs(aws, region, cluster)
-    found += _profiles_and_roles(aws, regions, cluster)
+        for list_some in (_machines, _security_groups, _key_pairs):
+            steps.append((region, partial(list_some, aws, region, cluster)))
+    steps.append(("IAM", partial(_profiles_and_roles, aws, regions, cluster)))
+    for place, step in steps:
+        try:
+            found += step()
+        except ClusterError as error:
+            if unseen is None:
+                raise
+            unseen.setdefault(place, error.what)
     found += local_files(cluster, regions, home=home)
     return sorted(found, key=lambda one: (one.place, one.cluster, KINDS.index(one.kind), one.id))
 

@@ -83,7 +83,7 @@ budget: {max_cost: 10}
         (changed(TEXT, storage="s3://"), "c.yaml:7:10: storage: '' is no name of a bucket"),
         (changed(TEXT, storage="s3://*/x"), "c.yaml:7:10: storage: '*' is no name of a bucket"),
         (changed(TEXT, storage="s3://Runs/x"), "c.yaml:7:10: storage: 'Runs' is no name of a bucket"),
-        (changed(TEXT, storage="'s3://runs/a*?$b'"), "c.yaml:7:10: storage: the prefix must not have $ * ? {"),
+        (changed(TEXT, storage="'s3://runs/a*?$b'"), "c.yaml:7:10: storage: the prefix must not have $ * ?"),
         (TEXT + "head_count: 2\n", "c.yaml:12:1: head_count: unknown key"),
         (TEXT + "hosts: [a, a]\n", "c.yaml:12:12: hosts.1: a stands here twice"),
         (TEXT + "environment: my env; rm -rf\n", "c.yaml:12:14: environment: expected a path that begins"),

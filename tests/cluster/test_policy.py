@@ -112,6 +112,8 @@ def test_what_is_changed_is_limited() -> None:
             if changes and action.split(":")[1].startswith(("Delete", "Terminate", "Cancel", "Revoke")):
                 assert statement["Resource"] != "*"
                 assert action.startswith("iam:") or "Condition" in statement
+    (bucket,) = (one for one in POLICY["Statement"] if "s3:ListBucket" in listed(one["Action"]))
+    assert bucket["Resource"] == "arn:aws:s3:::my-bucket"
     (passed,) = (one for one in POLICY["Statement"] if "iam:PassRole" in listed(one["Action"]))
     assert passed["Condition"] == {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}
     assert passed["Resource"] == "arn:aws:iam::*:role/rlx/*"
