@@ -140,6 +140,7 @@ class _Removal:
         self.permanent: set[str] = set()
         self.marked: set[str] = set()
         self.volumes: set[str] = set()
+        self.lost: set[str] = set()
         self.in_aws = False
 
     def listing(self) -> list[Leftover]:
@@ -152,8 +153,10 @@ class _Removal:
     def listing_with_volumes(self) -> list[Leftover]:
         """List, and look every volume up that was ever seen: one without a tag is found by its id alone."""
         found = self.listing()
-        lost = self.volumes - {one.id for one in found}
-        return found + list(volumes_by_id(self.aws, self.aws.region, self.cluster, lost))
+        unlisted = self.volumes - {one.id for one in found}
+        lost = list(volumes_by_id(self.aws, self.aws.region, self.cluster, unlisted))
+        self.lost = {one.id for one in lost}
+        return found + lost
 
     def own(self, found: Iterable[Leftover], *kinds: str) -> list[Leftover]:
         """Select what may be removed: this cluster's, and nobody's data."""
@@ -210,8 +213,17 @@ class _Removal:
 
     def remove_volumes(self) -> None:
         """Delete the volumes that did not go with their instances, and wait until they are gone."""
-        waited = 0.0
-        while volumes := self.own(self.listing(), "volume"):
+        waited, looks = 0.0, 0
+        while True:
+            found = self.listing_with_volumes()
+            volumes = self.own(found, "volume")
+            # One without a tag that goes with its instance is on its way for a moment longer.
+            going = [
+                one for one in found if one.id in self.lost and (one.state != "available" or looks < _LOOKS)
+            ]
+            looks += 1
+            if not volumes and not going:
+                return
             free = [
                 one.id
                 for one in volumes
@@ -221,7 +233,7 @@ class _Removal:
                 self.say(f"volume {id}: delete")
                 self._forget([id])
                 self._try(id, "ec2", "delete_volume", VolumeId=id)
-            stuck = {one.id for one in volumes} <= self.permanent
+            stuck = not going and {one.id for one in volumes} <= self.permanent
             if stuck or waited >= self.wait_seconds:
                 return
             self.sleep(0.0 if free and not set(free) & set(self.reasons) else self.poll_seconds)

@@ -42,7 +42,8 @@ def alive(ec2: Any) -> list[str]:
 
 def refuse(monkeypatch: pytest.MonkeyPatch, operation: str, code: str, times: int = 10**6) -> list[str]:
     """Let AWS refuse a call some times; each refusal."""
-    real, refused = Aws.call, []
+    real = Aws.call
+    refused: list[str] = []
 
     def call(self: Aws, service: str, name: str, region: str = "", **parameters: Any) -> Any:
         if name == operation and len(refused) < times:
@@ -149,6 +150,29 @@ def test_a_volume_without_a_tag_that_should_have_gone_is_looked_up(
     outcome = down(aws)
     assert [one.id for one in outcome.billing] == [root]
     assert root not in [one.id for one in outcome.removed]
+
+
+def test_a_volume_that_goes_a_little_later_is_waited_for(
+    aws: Aws, ec2: Any, spec: AwsCluster, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(aws, spec, sleep=lambda seconds: None)
+    plain_instance(ec2, "apex")
+    (root,) = ec2.describe_volumes()["Volumes"]
+    real, late = Aws.items, 3
+
+    def items(self: Aws, service: str, operation: str, key: str, region: str = "", **more: Any) -> Any:
+        nonlocal late
+        by_id = operation == "describe_volumes" and more["Filters"][0]["Name"] == "volume-id"
+        if by_id and late and not alive(ec2):
+            late -= 1
+            return iter([{**root, "State": "deleting"}])
+        return real(self, service, operation, key, region, **more)
+
+    monkeypatch.setattr(Aws, "items", items)
+    outcome = down(aws)
+    assert late == 0
+    assert (outcome.standing, outcome.reasons) == ([], {})
+    assert not names.state_folder(REGION, "apex", home).exists()
 
 
 def test_a_cluster_that_goes_on_running_keeps_all_it_needs(
