@@ -233,7 +233,10 @@ class _Removal:
                 self.say(f"volume {id}: delete")
                 self._forget([id])
                 self._try(id, "ec2", "delete_volume", VolumeId=id)
-            stuck = not going and {one.id for one in volumes} <= self.permanent
+            # Volumes of instances that were not ended stay with them.
+            stuck = bool(self.own(found, "instance")) or (
+                not going and {one.id for one in volumes} <= self.permanent
+            )
             if stuck or waited >= self.wait_seconds:
                 return
             self.sleep(0.0 if free and not set(free) & set(self.reasons) else self.poll_seconds)
