@@ -105,19 +105,22 @@ def down(
 
     Only what belongs to this cluster is touched. A second time is fine.
     """
+    from rlx.cluster.account import check_account
     from rlx.cluster.aws import Aws
-    from rlx.cluster.down import take_down
+    from rlx.cluster.down import check_region, take_down
     from rlx.cluster.leftovers import find_leftovers
 
     cluster, place = _named(file, name, region, "down")
     aws = Aws(place)
+    account = check_account(aws, cluster)
     found = find_leftovers(aws, [place], cluster)
+    check_region(place, cluster, found)
     if dry_run or not yes:
         output.leftovers(found, as_json=json and dry_run, to_stderr=json and not dry_run)
         if dry_run:
             return
-        theirs = [one for one in found if one.cluster == cluster]
-        if theirs and not _agreed(f"Remove what belongs to {cluster} in {place}?"):
+        theirs = [one for one in found if one.cluster == cluster and one.removable]
+        if theirs and not _agreed(f"Remove what belongs to {cluster} in {place}, account {account}?"):
             output.say("nothing was removed")
             raise typer.Exit(ExitCode.STILL_THERE)
     outcome = take_down(aws, cluster, say=output.say, wait_seconds=wait)
@@ -140,6 +143,8 @@ def leftovers(
 ) -> None:
     """List what there is of a cluster, or of all clusters: exit code 7 if any of it costs money.
 
+    Exit code 8 if AWS would not list some region: what is in the others is listed all the same.
+
     Looks in AWS and on this machine for the tags and names of rlx and of Ray's launcher; changes nothing.
     """
     from rlx.cluster.aws import Aws
@@ -154,8 +159,13 @@ def leftovers(
     else:
         cluster, place = _named(file, name, region, "leftovers")
     aws = Aws(place)
-    found = find_leftovers(aws, every_region(aws) if all_regions else [place], cluster)
-    raise typer.Exit(output.leftovers(found, as_json=json))
+    unseen: dict[str, str] = {}
+    if all_regions:
+        found = find_leftovers(aws, every_region(aws), cluster, unseen=unseen)
+    else:
+        found = find_leftovers(aws, [place], cluster)
+    code = output.leftovers(found, as_json=json)
+    raise typer.Exit(output.not_looked_at(unseen) or code)
 
 
 def _launcher(cluster: ClusterFile, source: Path | None) -> dict[str, Any]:

@@ -474,6 +474,13 @@ def leftovers(found: Sequence[Any], *, as_json: bool, to_stderr: bool = False) -
     return ExitCode.STILL_THERE if any(one.bills for one in found) else ExitCode.OK
 
 
+def not_looked_at(unseen: Mapping[str, str]) -> ExitCode:
+    """Name on stderr the places that could not be listed; the exit code for it."""
+    for place, why in unseen.items():
+        print(f"rlx: {place} could not be looked at: {why}", file=sys.stderr)
+    return ExitCode.CLUSTER if unseen else ExitCode.OK
+
+
 def cluster_down(outcome: Any, region: str, *, as_json: bool) -> ExitCode:
     """Print what `rlx cluster down` removed and what is left; the exit code for it."""
     standing = outcome.standing
@@ -482,21 +489,28 @@ def cluster_down(outcome: Any, region: str, *, as_json: bool) -> ExitCode:
             {
                 "cluster": outcome.cluster,
                 "region": region,
+                "account": outcome.account,
                 "removed": [one.as_dict() for one in outcome.removed],
                 "left": [
                     {**one.as_dict(), "reason": outcome.reasons.get(one.id, "")} for one in outcome.after
                 ],
+                "refused": outcome.unexplained,
                 "ok": not standing,
             }
         )
     else:
-        print(f"{outcome.cluster} in {region}: {len(outcome.removed)} removed, {len(standing)} left")
+        where = f"{region}, account {outcome.account}"
+        print(f"{outcome.cluster} in {where}: {len(outcome.removed)} removed, {len(standing)} left")
         if outcome.after:
             _print_leftovers(outcome.after, sys.stdout)
     for one in standing:
         costs = "is still there and costs money" if one.bills else "is still there"
         why = outcome.reasons.get(one.id) or one.note or one.state
         print(f"rlx: {one.kind} {one.id} ({one.place}) {costs}: {why}", file=sys.stderr)
+    for one in outcome.not_ours:
+        print(f"rlx: {one.kind} {one.id} ({one.place}) stays: {one.note}", file=sys.stderr)
+    for id, why in outcome.unexplained.items():
+        print(f"rlx: {id}: {why}", file=sys.stderr)
     return ExitCode.STILL_THERE if standing else ExitCode.OK
 
 

@@ -39,6 +39,8 @@ _CREDENTIALS = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
+#: Refusals that no second try changes: rights, credentials, protection against termination.
+PERMANENT = frozenset({*_DENIED, *_CREDENTIALS, "OperationNotPermitted"})
 _LOG_IN = "aws configure, or AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 

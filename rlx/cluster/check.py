@@ -17,7 +17,7 @@ from rlx.cluster.aws import Aws, AwsError
 from rlx.cluster.errors import ClusterError
 from rlx.cluster.leftovers import tag
 from rlx.cluster.load import ClusterFile
-from rlx.cluster.prepare import find_group, network, reachable_from, wanted_rules
+from rlx.cluster.prepare import find_group, find_key_pair, network, reachable_from, refuse_ray_s, wanted_rules
 from rlx.cluster.quotas import QUOTAS, Bucket, count_vcpus, family
 from rlx.cluster.spec import AwsCluster, Machine
 from rlx.cluster.versions import Versions, pinned_ray
@@ -123,12 +123,13 @@ class _Check:
 
     def _cost(self) -> None:
         hours, price = self.spec.lifetime_hours(), self.spec.price_per_hour()
-        self._fact("hard end", f"{hours:.4g} h after the first start of the head, which ends the others too")
+        self._fact("hard end", f"{hours:.4g} h after its first start the head ends its workers and itself")
         if price is None:
             text = "not known: no price_per_hour in some group"
         else:
-            total = f"{price * hours:.4g} until the hard end"
-            text = f"{price:.4g} per hour by your prices, {total}; volumes come on top"
+            total = f"{price * hours:.4g} until then"
+            text = f"{price:.4g} per hour by your prices, {total}; an estimate: volumes come on top, "
+            text += "and a worker that is started late and loses its head runs on for as long again"
         self._fact("cost", text)
 
     def _identity(self) -> None:
@@ -340,12 +341,14 @@ class _Check:
             names.resource_name(self.spec.name),
             names.key_file(self.spec.region, self.spec.name, self.home),
         )
-        filters = [{"Name": "key-name", "Values": [name]}]
-        known = self.aws.call("ec2", "describe_key_pairs", Filters=filters)["KeyPairs"]
+        known = find_key_pair(self.aws, self.spec)
         if known and not file.is_file():
             message = f"key pair {name} is in {self.spec.region}, its private key {file} is not here"
             hint = "copy it from the machine that made it, or rlx cluster down first"
             self._problem(("name",), message, hint)
+        elif file.exists() and not known:
+            message = f"a private key {file} is here, and {self.spec.region} has no key pair {name} for it"
+            self._problem(("name",), message, "rlx cluster down, or move it away if no node needs it")
         else:
             self._fact(
                 "key pair", f"{name}, {file}" if known else "not there yet; rlx cluster prepare makes it"
@@ -379,3 +382,4 @@ class _Check:
         states = [one["State"]["Name"] for reservation in found for one in reservation["Instances"]]
         text = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none"
         self._fact("nodes now", text)
+        refuse_ray_s(self.aws, self.spec)

@@ -31,6 +31,7 @@ _MISSING = {
     "storage": "e.g. s3://bucket/prefix, or a folder that every node sees",
     "image": "the AMI of the nodes, e.g. ami-0123456789abcdef0",
 }
+_BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _PATTERNS = {
     "environment": "a path that begins with / or ~/, of letters, digits and . _ - /",
     "ssh_user": "the name of a user",
@@ -203,13 +204,23 @@ def _address_conflicts(address: str, problem: Callable[..., Problem]) -> Iterato
     except ValueError:
         yield problem(path, f"expected an IPv4 network, got {address!r}", "e.g. 203.0.113.7/32")
         return
+    if str(network) != address:  # AWS would write it so, and no rule would be the wanted one
+        yield problem(path, f"expected a.b.c.d/n, got {address!r}", f"write {network}")
     if network.prefixlen < 8:
         hint = "name your own address, e.g. 203.0.113.7/32"
         yield problem(path, f"{address} is most of the internet, and who gets in may start machines", hint)
 
 
 def _storage_conflicts(storage: str, problem: Callable[..., Problem]) -> Iterator[Problem]:
-    bucket, _, _ = storage.removeprefix("s3://").partition("/")
-    if not (storage.startswith("/") or (storage.startswith("s3://") and bucket)):
+    bucket, _, prefix = storage.removeprefix("s3://").partition("/")
+    if storage.startswith("s3://"):
+        # Both become part of the head's policy, where some signs stand for anything.
+        if not re.fullmatch(_BUCKET, bucket):
+            hint = "small letters, digits, . and -, 3 to 63 of them"
+            yield problem(("storage",), f"{bucket!r} is no name of a bucket", hint)
+        if wild := sorted(set(prefix) & set("*?${")):
+            message = f"the prefix must not have {' '.join(wild)}"
+            yield problem(("storage",), message, "a policy would read it as anything")
+    elif not storage.startswith("/"):
         hint = "e.g. s3://bucket/prefix or /mnt/shared/runs"
         yield problem(("storage",), f"expected s3:// or an absolute path, got {storage!r}", hint)

@@ -57,6 +57,19 @@ def key_file(place: str, cluster: str, home: Path) -> Path:
     return state_folder(place, cluster, home) / "key.pem"
 
 
+def account_file(place: str, cluster: str, home: Path) -> Path:
+    """Return the file that says in which account a cluster is."""
+    return state_folder(place, cluster, home) / "account"
+
+
+def other_places(place: str, cluster: str, home: Path) -> list[str]:
+    """Return the other regions in which this machine keeps a cluster of this name, unless it does so here."""
+    if state_folder(place, cluster, home).exists():
+        return []
+    folders = (home / ".rlx" / "clusters").glob(f"*/{cluster}")
+    return sorted(one.parent.name for one in folders if one.parent.name not in (place, "on-premise"))
+
+
 def token_file(place: str, cluster: str, home: Path) -> Path:
     """Return the token that Ray's processes and clients show each other."""
     return state_folder(place, cluster, home) / "auth_token"

@@ -17,15 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from rlx.cluster import names
+from rlx.cluster.account import record_account
 from rlx.cluster.aws import Aws, AwsError
 from rlx.cluster.errors import ClusterError
 from rlx.cluster.launcher import Prepared, tags
-from rlx.cluster.leftovers import tag
+from rlx.cluster.leftovers import find_leftovers, made_by_rlx, tag
 from rlx.cluster.spec import AwsCluster
 
 # Until a new role is known everywhere, AWS says that there is no such profile.
 _IAM_SECONDS = 15.0
 _MAKE = "rlx cluster prepare makes it"
+#: (protocol, first port, last port, address or group)
+Way = tuple[str, int, int, str]
 
 
 def prepare(
@@ -42,6 +45,8 @@ def prepare(
         ClusterError: AWS refuses, or something of this name is somebody else's.
     """
     home = home or Path.home()
+    refuse_ray_s(aws, spec)
+    record_account(aws, spec.name, home=home)
     make_token(names.token_file(spec.region, spec.name, home))
     group = _make_group(aws, spec, say)
     key = names.key_file(spec.region, spec.name, home)
@@ -66,9 +71,43 @@ def find_prepared(aws: Aws, spec: AwsCluster, *, home: Path | None = None) -> Pr
     ):
         if not file.is_file():
             raise ClusterError("is missing", str(file), _MAKE)
+    if find_key_pair(aws, spec) is None:
+        raise ClusterError(f"no key pair {names.resource_name(spec.name)}", f"AWS {spec.region}", _MAKE)
+    _check_profile(aws, spec)
     key = names.key_file(spec.region, spec.name, home)
     name = names.role_name(spec.name, spec.region)
     return Prepared(group["GroupId"], names.resource_name(spec.name), key, name)
+
+
+def foreign_nodes(aws: Aws, spec: AwsCluster) -> list[str]:
+    """List live nodes of a cluster of this name that rlx did not make."""
+    found = find_leftovers(aws, [spec.region], spec.name)
+    return [one.id for one in found if one.kind == "instance" and one.cluster == spec.name and not one.ours]
+
+
+def refuse_ray_s(aws: Aws, spec: AwsCluster) -> None:
+    """Refuse a name that a cluster of Ray's launcher has already.
+
+    Raises:
+        ClusterError: with its nodes.
+    """
+    if nodes := foreign_nodes(aws, spec):
+        message = f"a cluster {spec.name} that rlx did not make has nodes: {', '.join(nodes)}"
+        raise ClusterError(message, f"AWS {spec.region}", "give the cluster another name")
+
+
+def _check_profile(aws: Aws, spec: AwsCluster) -> None:
+    name = names.role_name(spec.name, spec.region)
+    try:
+        profile = aws.call("iam", "get_instance_profile", InstanceProfileName=name)["InstanceProfile"]
+    except AwsError as error:
+        if not error.not_found:
+            raise
+        raise ClusterError(f"no instance profile {name}", f"AWS {spec.region}", _MAKE) from None
+    if profile["Path"] != names.role_path(spec.name, spec.region):
+        raise _not_ours(f"instance profile {name}", spec)
+    if name not in [role["RoleName"] for role in profile["Roles"]]:
+        raise ClusterError(f"instance profile {name} lacks its role", f"AWS {spec.region}", _MAKE)
 
 
 def network(aws: Aws, spec: AwsCluster) -> str:
@@ -88,13 +127,37 @@ def network(aws: Aws, spec: AwsCluster) -> str:
 
 
 def find_group(aws: Aws, spec: AwsCluster, vpc: str) -> dict[str, Any] | None:
-    """Return the cluster's security group; None if there is none yet."""
+    """Return the cluster's security group; None if there is none yet.
+
+    Raises:
+        ClusterError: there is one of this name, and it is somebody else's.
+    """
     filters = [
         {"Name": "vpc-id", "Values": [vpc]},
         {"Name": "group-name", "Values": [names.resource_name(spec.name)]},
     ]
     found = list(aws.items("ec2", "describe_security_groups", "SecurityGroups", Filters=filters))
+    if found and not _is_ours(found[0], spec):
+        raise _not_ours(f"security group {names.resource_name(spec.name)}", spec)
     return found[0] if found else None
+
+
+def find_key_pair(aws: Aws, spec: AwsCluster) -> dict[str, Any] | None:
+    """Return the cluster's key pair; None if there is none yet.
+
+    Raises:
+        ClusterError: there is one of this name, and it is somebody else's.
+    """
+    name = names.resource_name(spec.name)
+    filters = [{"Name": "key-name", "Values": [name]}]
+    known = aws.call("ec2", "describe_key_pairs", Filters=filters)["KeyPairs"]
+    if known and not _is_ours(known[0], spec):
+        raise _not_ours(f"key pair {name}", spec)
+    return dict(known[0]) if known else None
+
+
+def _is_ours(resource: dict[str, Any], spec: AwsCluster) -> bool:
+    return made_by_rlx(resource) and tag(resource, names.CLUSTER_TAG) == spec.name
 
 
 def wanted_rules(spec: AwsCluster, group: str) -> list[dict[str, Any]]:
@@ -106,15 +169,25 @@ def wanted_rules(spec: AwsCluster, group: str) -> list[dict[str, Any]]:
     ]
 
 
-def reachable_from(group: dict[str, Any]) -> set[tuple[str, int, str]]:
-    """Return who may reach the members of a group, as (protocol, first port, address or group)."""
-    found: set[tuple[str, int, str]] = set()
+def reachable_from(group: dict[str, Any]) -> set[Way]:
+    """Return who may reach the members of a group, as (protocol, first port, last port, address or group)."""
+    return set(_single_rules(group))
+
+
+def _single_rules(group: dict[str, Any]) -> dict[Way, dict[str, Any]]:
+    """Take the rules of a group apart: way in -> the rule for it alone."""
+    found: dict[Way, dict[str, Any]] = {}
     for rule in group.get("IpPermissions") or ():
-        sources = [one["CidrIp"] for one in rule.get("IpRanges") or ()]
-        sources += [one["CidrIpv6"] for one in rule.get("Ipv6Ranges") or ()]
-        sources += [one["PrefixListId"] for one in rule.get("PrefixListIds") or ()]
-        sources += [one["GroupId"] for one in rule.get("UserIdGroupPairs") or ()]
-        found |= {(rule["IpProtocol"], rule.get("FromPort", -1), source) for source in sources}
+        ports = {key: rule[key] for key in ("IpProtocol", "FromPort", "ToPort") if key in rule}
+        first, last = rule.get("FromPort", -1), rule.get("ToPort", -1)
+        for many, key in (
+            ("IpRanges", "CidrIp"),
+            ("Ipv6Ranges", "CidrIpv6"),
+            ("PrefixListIds", "PrefixListId"),
+            ("UserIdGroupPairs", "GroupId"),
+        ):
+            for one in rule.get(many) or ():
+                found[rule["IpProtocol"], first, last, one[key]] = {**ports, many: [one]}
     return found
 
 
@@ -139,25 +212,24 @@ def _make_group(aws: Aws, spec: AwsCluster, say: Callable[[str], None]) -> str:
             VpcId=vpc,
             TagSpecifications=tagged,
         )
-        group = {"GroupId": made["GroupId"], "Tags": tags(spec.name)}
-    if tag(group, names.CLUSTER_TAG) != spec.name:
-        raise _not_ours(f"security group {name}", spec)
+        group = {"GroupId": made["GroupId"]}
     id = str(group["GroupId"])
-    rules = wanted_rules(spec, id)
-    if reachable_from(group) != reachable_from({"IpPermissions": rules}):
+    wanted, known = _single_rules({"IpPermissions": wanted_rules(spec, id)}), _single_rules(group)
+    missing = [rule for way, rule in wanted.items() if way not in known]
+    surplus = [rule for way, rule in known.items() if way not in wanted]
+    if missing or surplus:
         say(f"security group {name}: ssh from {spec.allowed_address} only")
-        if old := group.get("IpPermissions"):
-            aws.call("ec2", "revoke_security_group_ingress", GroupId=id, IpPermissions=old)
-        aws.call("ec2", "authorize_security_group_ingress", GroupId=id, IpPermissions=rules)
+    # In this order: whatever fails, nodes of a running cluster still reach one another.
+    if missing:
+        aws.call("ec2", "authorize_security_group_ingress", GroupId=id, IpPermissions=missing)
+    if surplus:
+        aws.call("ec2", "revoke_security_group_ingress", GroupId=id, IpPermissions=surplus)
     return id
 
 
 def _make_key(aws: Aws, spec: AwsCluster, file: Path, say: Callable[[str], None]) -> None:
     name = names.resource_name(spec.name)
-    filters = [{"Name": "key-name", "Values": [name]}]
-    known = aws.call("ec2", "describe_key_pairs", Filters=filters)["KeyPairs"]
-    if known and tag(known[0], names.CLUSTER_TAG) != spec.name:
-        raise _not_ours(f"key pair {name}", spec)
+    known = find_key_pair(aws, spec)
     if known and file.is_file():
         return
     if known:
@@ -165,6 +237,10 @@ def _make_key(aws: Aws, spec: AwsCluster, file: Path, say: Callable[[str], None]
         raise ClusterError(
             f"key pair {name} is in {spec.region}, but its private key is not here", str(file), hint
         )
+    if file.exists():
+        hint = f"rlx cluster down, or move it away if no node needs it; is {spec.region} the right region?"
+        message = f"a private key is here, and {spec.region} has no key pair {name} for it"
+        raise ClusterError(message, str(file), hint)
     say(f"key pair {name}: make")
     tagged = [{"ResourceType": "key-pair", "Tags": tags(spec.name)}]
     made = aws.call("ec2", "create_key_pair", KeyName=name, KeyType="ed25519", TagSpecifications=tagged)
@@ -280,6 +356,5 @@ def _not_ours(what: str, spec: AwsCluster) -> ClusterError:
 
 def _write_secret(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file.unlink(missing_ok=True)
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
         opened.write(text)

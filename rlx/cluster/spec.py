@@ -49,12 +49,16 @@ class Workers(Machine):
 
 
 class Budget(Section):
-    """When the cluster ends by itself, whatever happens to the machine that started it."""
+    """When the nodes end by themselves, whatever happens to the machine that started them."""
 
-    max_hours: PositiveFloat = Field(description="Hours from the head's first start to the end of all nodes.")
+    max_hours: PositiveFloat = Field(
+        description="Hours after its first start when the head ends itself, and before that its workers; "
+        "a worker ends itself as many hours after its own start."
+    )
     max_cost: PositiveFloat | None = Field(
         default=None,
-        description="Most that the nodes may cost: shortens max_hours; needs every price_per_hour.",
+        description="Shortens max_hours to this much divided by all prices: an estimate, no limit; "
+        "needs every price_per_hour.",
     )
 
 

@@ -60,7 +60,7 @@ def test_from_check_to_nothing(file: str, ec2: Any) -> None:
     assert {one["kind"] for one in result["removed"]} == kinds
     again = rlx("cluster", "down", file, "--yes")
     assert again.exit_code == ExitCode.OK
-    assert "apex in us-east-1: 0 removed, 0 left" in again.stdout
+    assert "apex in us-east-1, account 123456789012: 0 removed, 0 left" in again.stdout
     assert rlx("cluster", "leftovers").stdout == "nothing found\n"
 
 
@@ -109,6 +109,65 @@ def test_down_says_what_goes_on_costing(file: str, ec2: Any) -> None:
         f"rlx: instance {id} (us-east-1) is still there and costs money: ec2:TerminateInstances"
         in down.stderr
     )
+
+
+def test_down_says_what_it_leaves_and_where_it_is(
+    file: str, ec2: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = plain_instance(ec2, "apex"), plain_instance(ec2, "apex", ours=False)
+    monkeypatch.setattr("rlx.cli.cluster._somebody_is_there", lambda: True)
+    asked: list[str] = []
+    monkeypatch.setattr("typer.confirm", lambda question, err: not asked.append(question))
+    down = rlx("cluster", "down", file, "--json", "--wait", "0")
+    assert down.exit_code == ExitCode.OK
+    assert asked == ["Remove what belongs to apex in us-east-1, account 123456789012?"]
+    assert json.loads(down.stdout)["account"] == "123456789012"
+    assert ours in [one["id"] for one in json.loads(down.stdout)["removed"]]
+    assert f"rlx: instance {theirs} (us-east-1) stays: " in down.stderr
+    assert "Ray's, not made by rlx" in down.stderr
+
+
+def test_down_in_another_account_or_region(file: str, ec2: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rlx("cluster", "prepare", file).exit_code == ExitCode.OK
+    elsewhere = rlx("cluster", "down", "--name", "apex", "--region", "us-west-2", "--yes")
+    assert elsewhere.exit_code == ExitCode.CLUSTER
+    assert "nothing of apex is here; by ~/.rlx/clusters it is in us-east-1" in elsewhere.stderr
+    monkeypatch.setenv("MOTO_ACCOUNT_ID", "999999999999")
+    for more in ("--yes", "--dry-run"):
+        wrong = rlx("cluster", "down", file, more)
+        assert wrong.exit_code == ExitCode.CLUSTER
+        assert "apex is in account 123456789012" in wrong.stderr
+
+
+def test_down_says_every_refusal(capsys: pytest.CaptureFixture[str]) -> None:
+    from rlx.cli.output import cluster_down
+    from rlx.cluster.down import Outcome
+
+    outcome = Outcome("apex", [], [], {"vol-1": "could not be marked"}, "1")
+    assert cluster_down(outcome, REGION, as_json=False) == ExitCode.OK
+    assert capsys.readouterr().err == "rlx: vol-1: could not be marked\n"
+
+
+def test_a_region_that_cannot_be_listed_does_not_hide_the_rest(
+    file: str, ec2: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rlx.cluster.aws import Aws, AwsError
+
+    id = plain_instance(ec2, "apex")
+    real = Aws.items
+
+    def items(self: Aws, service: str, operation: str, key: str, region: str = "", **parameters: Any) -> Any:
+        if region == "eu-west-1":
+            raise AwsError(f"ec2:{operation} is not permitted", "AWS eu-west-1")
+        if region not in ("", REGION):
+            return iter(())
+        return real(self, service, operation, key, region, **parameters)
+
+    monkeypatch.setattr(Aws, "items", items)
+    found = rlx("cluster", "leftovers", "--all-regions", "--json")
+    assert found.exit_code == ExitCode.CLUSTER
+    assert id in [one["id"] for one in json.loads(found.stdout)]
+    assert "rlx: eu-west-1 could not be looked at: ec2:" in found.stderr
 
 
 def test_a_lost_file(file: str, ec2: Any) -> None:

@@ -31,19 +31,21 @@ def start(ec2: Any, launcher: Launcher, node_type: str = HEAD, count: int = 1) -
     return [instance["InstanceId"] for instance in started]
 
 
-def plain_instance(ec2: Any, cluster: str, **more: Any) -> str:
-    """Start an instance as Ray does without our launcher file: with no tag on the volume."""
-    tags = [{"Key": "ray-cluster-name", "Value": cluster}, {"Key": "ray-node-type", "Value": "head"}]
+def plain_instance(ec2: Any, cluster: str, *, ours: bool = True, kind: str = "head", **more: Any) -> str:
+    """Start an instance with no tag on the volume; as Ray does by itself if it is not ours."""
+    tags = [{"Key": "ray-cluster-name", "Value": cluster}, {"Key": "ray-node-type", "Value": kind}]
+    tags += [{"Key": "rlx-cluster", "Value": cluster}] if ours else []
     specification = [{"ResourceType": "instance", "Tags": tags}]
     wanted = {"ImageId": "ami-1e749f67", "InstanceType": "m5.large", "MinCount": 1, "MaxCount": 1, **more}
     started = ec2.run_instances(TagSpecifications=specification, **wanted)
     return str(started["Instances"][0]["InstanceId"])
 
 
-def group(ec2: Any, name: str, cluster: str | None, cidr: str = "0.0.0.0/0") -> str:
+def group(ec2: Any, name: str, cluster: str | None, cidr: str = "0.0.0.0/0", *, ours: bool = True) -> str:
     """Make a security group as Ray's launcher does; without a tag if there is no cluster."""
     vpc = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]["VpcId"]
-    tags = [{"Key": "ray-cluster-name", "Value": cluster}] if cluster else []
+    keys = ("ray-cluster-name", "rlx-cluster") if ours else ("ray-cluster-name",)
+    tags = [{"Key": key, "Value": cluster} for key in keys] if cluster else []
     more = {"TagSpecifications": [{"ResourceType": "security-group", "Tags": tags}]} if tags else {}
     id = ec2.create_security_group(GroupName=name, Description="a group", VpcId=vpc, **more)["GroupId"]
     rule = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": cidr}]}

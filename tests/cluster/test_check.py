@@ -83,7 +83,7 @@ def test_prices_are_the_user_s(aws: Aws, source: Path) -> None:
     text = changed(TEXT, head="{instance_type: m5.large, price_per_hour: 0.5}", budget="{max_hours: 4}")
     text = text.replace("spot: true", "spot: true, price_per_hour: 0.25")
     cost = dict(check(aws, text, source).facts)["cost"]
-    assert cost == "1.25 per hour by your prices, 5 until the hard end; volumes come on top"
+    assert cost.startswith("1.25 per hour by your prices, 5 until then; an estimate: volumes come on top")
 
 
 def test_all_that_is_wrong_is_said_at_once(aws: Aws, source: Path, quotas: dict[str, float]) -> None:
@@ -178,6 +178,15 @@ def test_a_group_that_is_open_to_others(aws: Aws, ec2: Any, source: Path) -> Non
     found = problems(check(aws, TEXT, source))
     assert [one.split(": ")[1] for one in found] == ["allowed_address", "name"]
     assert "rlx cluster prepare mends it" in found[0]
+
+
+@pytest.mark.usefixtures("quotas", "bucket")
+def test_a_name_that_a_cluster_of_ray_has(aws: Aws, ec2: Any, source: Path) -> None:
+    id = plain_instance(ec2, "apex", ours=False)
+    assert problems(check(aws, TEXT, source)) == [
+        f"c.yaml:1:7: name: a cluster apex that rlx did not make has nodes: {id}; "
+        "give the cluster another name"
+    ]
 
 
 @pytest.mark.usefixtures("quotas", "bucket")

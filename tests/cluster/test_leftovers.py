@@ -9,9 +9,9 @@ from typing import Any
 import boto3
 import pytest
 
-from rlx.cluster import names
 from rlx.cluster.aws import Aws
 from rlx.cluster.launcher import Local, render_aws
+from rlx.cluster.launcher import tags as launcher_tags
 from rlx.cluster.leftovers import KINDS, Leftover, all_regions, find_leftovers
 from rlx.cluster.prepare import prepare
 from rlx.cluster.spec import AwsCluster
@@ -66,7 +66,7 @@ def test_volumes_and_spot_requests_of_the_launcher_file_are_tagged(
 
 
 def test_spot_requests(aws: Aws, ec2: Any) -> None:
-    tags = [{"Key": names.CLUSTER_TAG, "Value": "apex"}]
+    tags = launcher_tags("apex")
     ec2.request_spot_instances(
         InstanceCount=1,
         LaunchSpecification={"ImageId": IMAGE, "InstanceType": "m5.large"},

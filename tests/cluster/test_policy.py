@@ -9,11 +9,11 @@ from typing import Any
 import boto3
 import yaml
 
-from rlx.cluster import names
 from rlx.cluster.aws import Aws
 from rlx.cluster.check import check_cluster
 from rlx.cluster.down import take_down
 from rlx.cluster.launcher import Local, as_yaml, render_aws
+from rlx.cluster.launcher import tags as launcher_tags
 from rlx.cluster.leftovers import all_regions, find_leftovers
 from rlx.cluster.load import ClusterFile, load_cluster_text
 from rlx.cluster.prepare import find_prepared, head_policy, prepare
@@ -78,7 +78,7 @@ def test_every_call_is_permitted_and_nothing_else(
     boto3.setup_default_session()
     assert "ec2:RunInstances" in named(calls[len(ours) :])
 
-    tags = [{"Key": names.CLUSTER_TAG, "Value": "apex"}]
+    tags = launcher_tags("apex")
     ec2.request_spot_instances(
         InstanceCount=1,
         LaunchSpecification={"ImageId": IMAGE, "InstanceType": "m5.large"},
@@ -112,6 +112,8 @@ def test_what_is_changed_is_limited() -> None:
             if changes and action.split(":")[1].startswith(("Delete", "Terminate", "Cancel", "Revoke")):
                 assert statement["Resource"] != "*"
                 assert action.startswith("iam:") or "Condition" in statement
+    (bucket,) = (one for one in POLICY["Statement"] if "s3:ListBucket" in listed(one["Action"]))
+    assert bucket["Resource"] == "arn:aws:s3:::my-bucket"
     (passed,) = (one for one in POLICY["Statement"] if "iam:PassRole" in listed(one["Action"]))
     assert passed["Condition"] == {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}
     assert passed["Resource"] == "arn:aws:iam::*:role/rlx/*"

@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from rlx.cluster import names
-from rlx.cluster.aws import Aws
+from rlx.cluster.aws import Aws, AwsError
 from rlx.cluster.errors import ClusterError
 from rlx.cluster.load import load_cluster_text
 from rlx.cluster.prepare import find_prepared, head_policy, prepare, reachable_from
@@ -23,7 +23,7 @@ def make(aws: Aws, spec: AwsCluster) -> Any:
     return prepare(aws, spec, sleep=lambda seconds: None)
 
 
-def rules(ec2: Any, id: str) -> set[tuple[str, int, str]]:
+def rules(ec2: Any, id: str) -> set[tuple[str, int, int, str]]:
     (found,) = ec2.describe_security_groups(GroupIds=[id])["SecurityGroups"]
     return reachable_from(found)
 
@@ -32,7 +32,10 @@ def test_once_and_again(aws: Aws, ec2: Any, spec: AwsCluster, home: Path) -> Non
     waited: list[float] = []
     made = prepare(aws, spec, sleep=waited.append)
     assert waited == [15.0]
-    assert rules(ec2, made.security_group) == {("tcp", 22, "203.0.113.7/32"), ("-1", -1, made.security_group)}
+    assert rules(ec2, made.security_group) == {
+        ("tcp", 22, 22, "203.0.113.7/32"),
+        ("-1", -1, -1, made.security_group),
+    }
     assert made.key_file == home / ".rlx/clusters/us-east-1/apex/key.pem"
     token = names.token_file(REGION, "apex", home)
     for secret in (made.key_file, token):
@@ -52,7 +55,64 @@ def test_a_new_address_replaces_the_old_one(aws: Aws, ec2: Any, spec: AwsCluster
     )
     moved = load_cluster_text(changed(TEXT, allowed_address="198.51.100.0/24"), "c.yaml").on_aws("test")
     assert make(aws, moved).security_group == id
-    assert rules(ec2, id) == {("tcp", 22, "198.51.100.0/24"), ("-1", -1, id)}
+    assert rules(ec2, id) == {("tcp", 22, 22, "198.51.100.0/24"), ("-1", -1, -1, id)}
+
+
+def test_a_wider_range_of_ports_is_seen(aws: Aws, ec2: Any, spec: AwsCluster) -> None:
+    id = make(aws, spec).security_group
+    rule = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": spec.allowed_address}]}
+    ec2.revoke_security_group_ingress(GroupId=id, IpPermissions=[rule])
+    ec2.authorize_security_group_ingress(GroupId=id, IpPermissions=[{**rule, "ToPort": 65535}])
+    make(aws, spec)
+    assert rules(ec2, id) == {("tcp", 22, 22, "203.0.113.7/32"), ("-1", -1, -1, id)}
+
+
+def test_a_move_that_fails_leaves_the_old_address(
+    aws: Aws, ec2: Any, spec: AwsCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = make(aws, spec).security_group
+    before = rules(ec2, id)
+    moved = load_cluster_text(changed(TEXT, allowed_address="198.51.100.0/24"), "c.yaml").on_aws("test")
+    asked: list[str] = []
+    real = Aws.call
+
+    def call(self: Aws, service: str, name: str, region: str = "", **parameters: Any) -> Any:
+        asked.append(name)
+        if name == "authorize_security_group_ingress":
+            assert len(parameters["IpPermissions"]) == 1  # what is there already is an error to AWS
+            raise AwsError("refused")
+        return real(self, service, name, region, **parameters)
+
+    monkeypatch.setattr(Aws, "call", call)
+    with pytest.raises(ClusterError, match="refused"):
+        make(aws, moved)
+    assert rules(ec2, id) == before
+    assert "revoke_security_group_ingress" not in asked
+
+
+def test_a_private_key_without_its_pair_is_not_overwritten(aws: Aws, ec2: Any, spec: AwsCluster) -> None:
+    file = make(aws, spec).key_file
+    before = file.read_text()
+    ec2.delete_key_pair(KeyName="rlx-apex")
+    with pytest.raises(ClusterError, match=r"no key pair rlx-apex; rlx cluster prepare"):
+        find_prepared(aws, spec)
+    with pytest.raises(ClusterError, match="a private key is here, and us-east-1 has no key pair rlx-apex"):
+        make(aws, spec)
+    assert file.read_text() == before
+
+
+def test_what_render_needs_is_looked_at(aws: Aws, ec2: Any, spec: AwsCluster) -> None:
+    id = make(aws, spec).security_group
+    iam, name = boto3.client("iam"), "rlx-apex-us-east-1"
+    iam.remove_role_from_instance_profile(InstanceProfileName=name, RoleName=name)
+    with pytest.raises(ClusterError, match=f"instance profile {name} lacks its role"):
+        find_prepared(aws, spec)
+    iam.delete_instance_profile(InstanceProfileName=name)
+    with pytest.raises(ClusterError, match=f"no instance profile {name}"):
+        find_prepared(aws, spec)
+    ec2.delete_tags(Resources=[id], Tags=[{"Key": names.RLX_TAG}])
+    with pytest.raises(ClusterError, match="security group rlx-apex is there, and is not this cluster's"):
+        find_prepared(aws, spec)
 
 
 def test_things_of_others_are_not_taken(aws: Aws, ec2: Any, spec: AwsCluster) -> None:
