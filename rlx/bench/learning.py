@@ -20,8 +20,6 @@ from rlx.learners.q_learner import QLearner
 from rlx.networks.q_network import QNetwork, QNetworkConfig
 
 FLOOR = 0.85
-#: Batches that the bare loop turns over, so that it does not learn from its cache.
-_BARE_BATCHES = 4
 
 Update = Callable[[], Any]
 
@@ -38,18 +36,22 @@ class BareUpdate:
         batch_size: B.
     """
 
+    network_class: type[Any] = QNetwork
+    num_batches = 4
+    """Batches that the loop turns over, so that it does not learn from its cache."""
+
     def __init__(
         self, spec: ExperimentSpec, network: QNetworkConfig, device: Device, batch_size: int
     ) -> None:
         training = spec.training
         self.training = training
         self.device = torch.device(device)
-        self.online = QNetwork(network).to(self.device)
-        self.target = QNetwork(network).to(self.device).requires_grad_(False)
+        self.online = self.network_class(network).to(self.device)
+        self.target = self.network_class(network).to(self.device).requires_grad_(False)
         for module in (self.online, self.target):
             module.to(memory_format=torch.channels_last)
         self.optimizer = optimizer_of(training, self.online.parameters(), self.device)
-        self.batches = [self._batch(network, batch_size) for _ in range(_BARE_BATCHES)]
+        self.batches = [self._batch(network, batch_size) for _ in range(self.num_batches)]
         self.calls = 0
 
     def _batch(self, network: QNetworkConfig, size: int) -> dict[str, torch.Tensor]:
@@ -87,7 +89,7 @@ class BareUpdate:
 
     def __call__(self) -> None:
         """Update on the next batch."""
-        self.update(self.batches[self.calls % _BARE_BATCHES])
+        self.update(self.batches[self.calls % self.num_batches])
         self.calls += 1
 
 
@@ -109,7 +111,7 @@ class GraphedBareUpdate(BareUpdate):
 
     def __call__(self) -> None:
         """Replay the update on the next batch."""
-        for name, tensor in self.batches[self.calls % _BARE_BATCHES].items():
+        for name, tensor in self.batches[self.calls % self.num_batches].items():
             self.static[name].copy_(tensor, non_blocking=True)
         self.graph.replay()
         self.calls += 1

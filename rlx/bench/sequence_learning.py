@@ -11,21 +11,18 @@ import torch
 from rlx.bench import experiments
 from rlx.bench.figure import Context, Device, Figure, Row, medians, row
 from rlx.bench.filled import filled_shard
-from rlx.bench.learning import FLOOR, bare_side, learner_side, make_learner
+from rlx.bench.learning import FLOOR, BareUpdate, bare_side, learner_side, make_learner
 from rlx.experiment.build import build_config
 from rlx.experiment.spec import ExperimentSpec
-from rlx.learners.optimizers import optimizer_of
 from rlx.networks.q_network import QNetworkConfig
 from rlx.networks.recurrent import RecurrentQNetwork
 from rlx.plugins.burn_in import BurnInSettings
 
-#: Batches that the bare loop turns over.
-_BARE_BATCHES = 2
 #: Sequences of an update on the CPU and on a GPU (the paper's).
 CPU_BATCH, GPU_BATCH = 4, 64
 
 
-class BareSequenceUpdate:
+class BareSequenceUpdate(BareUpdate):
     """A hand-written update of the same network on tensors made beforehand, time first.
 
     Burn-in of both networks without gradient, one unroll each, double n-step targets on rescaled values from
@@ -38,19 +35,14 @@ class BareSequenceUpdate:
         batch_size: B.
     """
 
+    network_class = RecurrentQNetwork
+    num_batches = 2
+
     def __init__(
         self, spec: ExperimentSpec, network: QNetworkConfig, device: Device, batch_size: int
     ) -> None:
-        training = spec.training
-        self.training, self.device = training, torch.device(device)
         self.sizes = BurnInSettings.model_validate(spec.plugins["burn_in"])
-        self.online = RecurrentQNetwork(network).to(self.device)
-        self.target = RecurrentQNetwork(network).to(self.device).requires_grad_(False)
-        for module in (self.online, self.target):
-            module.to(memory_format=torch.channels_last)
-        self.optimizer = optimizer_of(training, self.online.parameters(), self.device)
-        self.batches = [self._batch(network, batch_size) for _ in range(_BARE_BATCHES)]
-        self.calls = 0
+        super().__init__(spec, network, device, batch_size)
 
     def _batch(self, network: QNetworkConfig, size: int) -> dict[str, torch.Tensor]:
         learned, n = self.sizes.unroll, self.training.n_step
@@ -89,11 +81,6 @@ class BareSequenceUpdate:
         torch.nn.utils.clip_grad_norm_(self.online.parameters(), self.training.grad_clip_norm or torch.inf)
         self.optimizer.step()
         return error.detach().abs()
-
-    def __call__(self) -> None:
-        """Update on the next batch."""
-        self.update(self.batches[self.calls % _BARE_BATCHES])
-        self.calls += 1
 
 
 def _squash(x: torch.Tensor) -> torch.Tensor:

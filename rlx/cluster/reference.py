@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from rlx.cluster.spec import AwsCluster, Budget, Machine, OnPremiseCluster, Workers
+from rlx.experiment.reference import write_between
 from rlx.experiment.validate import as_yaml
 
 BEGIN = "<!-- reference: begin. Made by: python -m rlx.cluster.reference docs/cluster.md -->"
@@ -36,11 +37,7 @@ def write_reference(text: str) -> str:
     Raises:
         ValueError: a mark is missing.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"expected the lines {BEGIN!r} and {END!r}")
-    return f"{before}{BEGIN}\n\n{reference()}\n{END}{after}"
+    return write_between(text, BEGIN, END, reference())
 
 
 def _table(model: type[BaseModel]) -> str:

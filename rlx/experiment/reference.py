@@ -89,11 +89,20 @@ def write_reference(text: str) -> str:
     Raises:
         ValueError: a mark is missing.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"expected the lines {BEGIN!r} and {END!r}")
-    return f"{before}{BEGIN}\n\n{reference()}\n{END}{after}"
+    return write_between(text, BEGIN, END, reference())
+
+
+def write_between(text: str, begin: str, end: str, inside: str) -> str:
+    """Return a document with what stands between two marks replaced; the marks stay.
+
+    Raises:
+        ValueError: a mark is missing.
+    """
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"expected the lines {begin!r} and {end!r}")
+    return f"{before}{begin}\n\n{inside}\n{end}{after}"
 
 
 def unit(name: str) -> str:

@@ -114,16 +114,15 @@ class SequenceQLearner(QLearner):
                 "priority": sequences.mixed_priority(error, mask, settings.priority_eta),
                 "q_mean": sequences.masked_mean(taken, mask),
                 "td_error_mean": sequences.masked_mean(error.abs(), mask),
-                **(self._delta_q(batch, fwd_out, q) if settings.measure_delta_q else {}),
+                **(self._delta_q(batch, q) if settings.measure_delta_q else {}),
             }
         return loss
 
-    def _delta_q(self, batch: Batch, fwd_out: dict, q: Tensor) -> dict[str, Tensor]:
+    def _delta_q(self, batch: Batch, q: Tensor) -> dict[str, Tensor]:
         """Compare Q values along the window with those from the state that the actor stored at the same step.
 
         For the first and the last learned row: || q(h_hat) - q(h) ||_2 / |max q(h_hat)|, both by the present
-            online
-        network, the maximum over actions and learned rows of the window.
+        online network, the maximum over actions and learned rows of the window.
 
         Windows that start at an episode's first row are left out: their state is exact whatever the strategy.
 

@@ -90,8 +90,7 @@ class SequenceQModule(QModule):
 
         Returns:
             `online` (QOutput ``[m + n, B, A]``, with gradient back to the first learned row and no further),
-            `selector` (the same without gradient), `target` (QOutput ``[m + n, B, A]``), `burned_in` (the
-            online state before the first learned row ``[2, B, H]``), `plugins`.
+            `selector` (the same without gradient), `target` (QOutput ``[m + n, B, A]``), `plugins`.
 
         Source: [R2D2] section 3: online and target network are both burned in.
         """
@@ -117,6 +116,5 @@ class SequenceQModule(QModule):
             "online": online,
             "selector": QOutput(online.q.detach(), None) if self.double else None,
             "target": target,
-            "burned_in": burned_in,
             "plugins": plugins,
         }
