@@ -1,4 +1,4 @@
-"""`rlx cluster`: check, prepare, render, down, leftovers."""
+"""`rlx cluster`: a cluster's life: check, prepare, render, up, down, leftovers."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from rlx.cli.options import Debug, Json
 if TYPE_CHECKING:
     from rlx.cluster.launcher import Local
     from rlx.cluster.load import ClusterFile
+    from rlx.cluster.spec import OnPremiseCluster
 
 DEFAULT = Path("cluster/aws.yaml")
 
 app = typer.Typer(
     name="cluster",
-    help="Check and describe clusters for Ray's launcher; remove all of one from AWS, and prove it.",
+    help="From one machine to a cluster, on AWS or on hosts, and back to nothing.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -33,25 +34,20 @@ Source = Annotated[
     Path | None,
     typer.Option("--source", help="Checkout of rlx for the nodes; default: the one that this rlx runs from."),
 ]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Name = Annotated[str | None, typer.Option("--name", help="Name of a cluster, in place of its file.")]
 Region = Annotated[str | None, typer.Option("--region", help="Region of a cluster without its file.")]
 
 
 @app.command("check")
 def check(file: File = DEFAULT, source: Source = None, json: Json = False, debug: Debug = False) -> None:
-    """Find all that would go wrong on AWS before anything is started.
+    """Find all that would go wrong before anything is started.
 
     Exit code 8 if there is anything; all of it is said at once, with its place in the file.
     """
-    from rlx.cluster.aws import Aws
-    from rlx.cluster.check import check_cluster
     from rlx.cluster.load import load_cluster
-    from rlx.cluster.versions import checkout, local_versions
 
-    cluster = load_cluster(file)
-    spec = cluster.on_aws("check")
-    report = check_cluster(Aws(spec.region), cluster, local_versions(), source or checkout())
-    raise typer.Exit(output.cluster_checked(report, as_json=json))
+    raise typer.Exit(output.cluster_checked(_report(load_cluster(file), source), as_json=json))
 
 
 @app.command("prepare")
@@ -86,12 +82,100 @@ def render(
     output.text_or_file(as_yaml(_launcher(cluster, source), str(file)), out)
 
 
+@app.command("up")
+def up(
+    file: File = DEFAULT,
+    source: Source = None,
+    yes: Yes = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and show; start nothing.")] = False,
+    wait: Annotated[float, typer.Option("--wait", min=1, help="Most seconds until every node is in.")] = 1200,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Start a cluster, and wait until every node is in.
+
+    Exit code 8 if a check fails or some node does not come; what was started then still runs.
+    """
+    from rlx.cluster.load import load_cluster
+
+    cluster = load_cluster(file)
+    spec = cluster.spec
+    report = _report(cluster, source)
+    if report.problems or dry_run:
+        raise typer.Exit(output.cluster_checked(report, as_json=json))
+    output.cluster_facts(report)
+    machines = _machines(spec)
+    _refuse_live(spec, machines)
+    if not yes and not _agreed(f"Start {spec.name}?", "rlx cluster up", "--yes starts without asking"):
+        output.say("nothing was started")
+        raise typer.Exit(ExitCode.CLUSTER)
+    _start(cluster, source, machines, wait, json)
+
+
+def _start(cluster: ClusterFile, source: Path | None, machines: Any, wait: float, json: bool) -> None:
+    import time
+
+    from rlx.cli import cluster_output
+    from rlx.cluster.aws import Aws
+    from rlx.cluster.prepare import prepare as make
+    from rlx.cluster.remnants import end_remnants
+    from rlx.cluster.spec import AwsCluster
+    from rlx.cluster.up import NotAllInError, start
+
+    began, spec = time.monotonic(), cluster.spec
+    end_remnants(spec, machines, say=output.say)
+    if isinstance(spec, AwsCluster):
+        make(Aws(spec.region), spec, say=output.say)
+    launcher = _launcher(cluster, source)
+    try:
+        with cluster_output.live_nodes() as show:
+            rows = start(spec, launcher, machines, show=show, wait_seconds=wait)
+    except NotAllInError as error:
+        cluster_output.not_all_in(error.rows)
+        raise
+    cluster_output.up(spec, rows, time.monotonic() - began, as_json=json)
+
+
+def _refuse_live(spec: Any, machines: Any) -> None:
+    from pathlib import Path
+
+    from rlx.cluster.errors import ClusterError
+    from rlx.cluster.machines import place_of
+    from rlx.cluster.names import token_file
+    from rlx.cluster.up import live_api
+
+    if live_api(machines, token_file(place_of(spec), spec.name, Path.home())):
+        hint = "rlx cluster status shows it; rlx cluster down ends it"
+        message = "is up already; a second start would restart its Ray and end its jobs"
+        raise ClusterError(message, f"cluster {spec.name}", hint)
+
+
+def _machines(spec: Any) -> Any:
+    from rlx.cluster.machines import machines_of
+
+    return machines_of(spec)
+
+
+def _report(cluster: ClusterFile, source: Path | None) -> Any:
+    from rlx.cluster.aws import Aws
+    from rlx.cluster.check import check_cluster
+    from rlx.cluster.on_premise import check_hosts
+    from rlx.cluster.spec import AwsCluster
+    from rlx.cluster.versions import checkout, local_versions
+
+    source = source or checkout()
+    spec = cluster.spec
+    if isinstance(spec, AwsCluster):
+        return check_cluster(Aws(spec.region), cluster, local_versions(), source)
+    return check_hosts(cluster, local_versions(), source)
+
+
 @app.command("down")
 def down(
     file: OptionalFile = None,
     name: Name = None,
     region: Region = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be removed; remove nothing.")
     ] = False,
@@ -101,10 +185,40 @@ def down(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Remove a cluster from AWS and from this machine, and list what is left: exit code 7 if anything is.
+    """Remove a cluster, from AWS or from its hosts, and list what is left: exit code 7 if anything is.
 
     Only what belongs to this cluster is touched. A second time is fine.
     """
+    if name is None and region is None:
+        hosts = _on_hosts(file)
+        if hosts is not None:
+            raise typer.Exit(_down_on_hosts(hosts, yes=yes, dry_run=dry_run, json=json))
+    raise typer.Exit(_down_on_aws(file, name, region, yes=yes, dry_run=dry_run, wait=wait, json=json))
+
+
+def _down_on_hosts(spec: OnPremiseCluster, *, yes: bool, dry_run: bool, json: bool) -> ExitCode:
+    from rlx.cli import cluster_output
+    from rlx.cluster.on_premise import look_at_hosts, take_down_hosts
+
+    if dry_run:
+        return cluster_output.hosts(look_at_hosts(spec, Path.home()), as_json=json)
+    question = f"End everything of {spec.name} on {len(spec.hosts)} hosts?"
+    if not yes and not _agreed(question, "rlx cluster down", "--yes ends it without asking"):
+        output.say("nothing was ended")
+        return ExitCode.STILL_THERE
+    return cluster_output.hosts_down(take_down_hosts(spec, say=output.say), as_json=json)
+
+
+def _down_on_aws(
+    file: Path | None,
+    name: str | None,
+    region: str | None,
+    *,
+    yes: bool,
+    dry_run: bool,
+    wait: float,
+    json: bool,
+) -> ExitCode:
     from rlx.cluster.account import check_account
     from rlx.cluster.aws import Aws
     from rlx.cluster.down import check_region, take_down
@@ -118,13 +232,23 @@ def down(
     if dry_run or not yes:
         output.leftovers(found, as_json=json and dry_run, to_stderr=json and not dry_run)
         if dry_run:
-            return
+            return ExitCode.OK
         theirs = [one for one in found if one.cluster == cluster and one.removable]
-        if theirs and not _agreed(f"Remove what belongs to {cluster} in {place}, account {account}?"):
+        question = f"Remove what belongs to {cluster} in {place}, account {account}?"
+        if theirs and not _agreed(question, "rlx cluster down", "--yes removes without asking"):
             output.say("nothing was removed")
-            raise typer.Exit(ExitCode.STILL_THERE)
+            return ExitCode.STILL_THERE
     outcome = take_down(aws, cluster, say=output.say, wait_seconds=wait)
-    raise typer.Exit(output.cluster_down(outcome, place, as_json=json))
+    return output.cluster_down(outcome, place, as_json=json)
+
+
+def _on_hosts(file: Path | None) -> OnPremiseCluster | None:
+    """Return the cluster if its file is one of hosts."""
+    from rlx.cluster.load import load_cluster
+    from rlx.cluster.spec import OnPremiseCluster
+
+    spec = load_cluster(file or DEFAULT).spec
+    return spec if isinstance(spec, OnPremiseCluster) else None
 
 
 @app.command("leftovers")
@@ -151,6 +275,11 @@ def leftovers(
     from rlx.cluster.leftovers import all_regions as every_region
     from rlx.cluster.leftovers import find_leftovers
 
+    if not all_regions and name is None and region is None and (hosts := _on_hosts(file)) is not None:
+        from rlx.cli import cluster_output
+        from rlx.cluster.on_premise import look_at_hosts
+
+        raise typer.Exit(cluster_output.hosts(look_at_hosts(hosts, Path.home()), as_json=json))
     cluster: str | None = name
     if all_regions and file is None:
         place = region or "us-east-1"
@@ -213,13 +342,17 @@ def _named(file: Path | None, name: str | None, region: str | None, verb: str) -
     return name, region
 
 
-def _agreed(question: str) -> bool:
+def _agreed(question: str, verb: str, otherwise: str) -> bool:
     from rlx.cluster.errors import ClusterUsageError
 
     if not _somebody_is_there():
-        raise ClusterUsageError("nobody to ask", "rlx cluster down", "--yes removes without asking")
+        raise ClusterUsageError("nobody to ask", verb, otherwise)
     return typer.confirm(question, err=True)
 
 
 def _somebody_is_there() -> bool:
     return sys.stdin.isatty()
+
+
+# The verbs that use a cluster join this group.
+from rlx.cli import cluster_use as cluster_use  # noqa: E402

@@ -105,7 +105,7 @@ def training_ended(results: Sequence[Any], *, total: int, as_json: bool) -> Exit
 def runs(summaries: Sequence[Mapping[str, Any]], root: Path, *, as_json: bool) -> None:
     """Print the runs of `rlx ls`."""
     if as_json:
-        _json(summaries)
+        json_document(summaries)
         return
     if not summaries:
         print(f"no runs in {root}; rlx train EXPERIMENT begins one")
@@ -114,7 +114,7 @@ def runs(summaries: Sequence[Mapping[str, Any]], root: Path, *, as_json: bool) -
 
     from rlx.runs.live import clock, quantity
 
-    table = _table("run", "state", "progress", "env steps", "return", "evaluated", "checkpoint", "age")
+    table = new_table("run", "state", "progress", "env steps", "return", "evaluated", "checkpoint", "age")
     for run in summaries:
         state = str(run["state"])
         progress = run.get("progress")
@@ -128,13 +128,13 @@ def runs(summaries: Sequence[Mapping[str, Any]], root: Path, *, as_json: bool) -
             str(run.get("last_checkpoint") or "-"),
             "-" if run.get("age_seconds") is None else clock(run["age_seconds"]),
         )
-    _console().print(table)
+    new_console().print(table)
 
 
 def run(description: Mapping[str, Any], returns: Sequence[float], *, as_json: bool) -> None:
     """Print one run of `rlx show`."""
     if as_json:
-        _json(description)
+        json_document(description)
         return
     from rlx.experiment.memory import format_bytes
     from rlx.runs.live import clock, sparkline
@@ -192,7 +192,7 @@ def progress(what: str, total: int | None, *, quiet: bool) -> Iterator[Callable[
 def evaluation(record: Mapping[str, Any], *, as_json: bool) -> None:
     """Print what `rlx evaluate` found."""
     if as_json:
-        _json(record)
+        json_document(record)
         return
     from rlx.evaluation.protocols import PROTOCOLS
     from rlx.runs.live import clock
@@ -216,7 +216,7 @@ def evaluation(record: Mapping[str, Any], *, as_json: bool) -> None:
 def watched(records: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     """Print the episodes of `rlx watch`."""
     if as_json:
-        _json(records)
+        json_document(records)
         return
     from rlx.evaluation.protocols import PROTOCOLS
 
@@ -260,7 +260,7 @@ def _watched_pairs(record: Mapping[str, Any]) -> list[tuple[str, str]]:
 def experiment(loaded: Any, *, as_json: bool) -> None:
     """Print a resolved experiment of `rlx show`."""
     if as_json:
-        _json(_experiment_facts(loaded))
+        json_document(_experiment_facts(loaded))
         return
     notes(loaded.notes)
     _print_spec(loaded)
@@ -270,7 +270,7 @@ def experiment(loaded: Any, *, as_json: bool) -> None:
 def dry_run(loaded: Any, checks: Sequence[Any], *, as_json: bool) -> None:
     """Print what `rlx train` would do: the experiment, its runs, their needs, deviations from the paper."""
     if as_json:
-        _json({**_experiment_facts(loaded), "runs": [_check_facts(check) for check in checks]})
+        json_document({**_experiment_facts(loaded), "runs": [_check_facts(check) for check in checks]})
         return
     from rlx.experiment.memory import format_bytes
 
@@ -297,12 +297,12 @@ def algorithms(presets: Sequence[Any], *, as_json: bool) -> None:
         {"name": p.name, "title": p.title, "builds_on": p.parent.name if p.parent else None} for p in presets
     ]
     if as_json:
-        _json(rows)
+        json_document(rows)
         return
-    table = _table("algorithm", "what it is", "builds on")
+    table = new_table("algorithm", "what it is", "builds on")
     for row in rows:
         table.add_row(row["name"], row["title"], row["builds_on"] or "-")
-    _console().print(table)
+    new_console().print(table)
 
 
 def algorithm(preset: Any, values: Mapping[tuple[str, ...], tuple[Any, str]], *, as_json: bool) -> None:
@@ -311,13 +311,13 @@ def algorithm(preset: Any, values: Mapping[tuple[str, ...], tuple[Any, str]], *,
         {"path": ".".join(path), "value": value, "source": source} for path, (value, source) in values.items()
     ]
     if as_json:
-        _json({"name": preset.name, "title": preset.title, "values": rows})
+        json_document({"name": preset.name, "title": preset.title, "values": rows})
         return
     print(f"{preset.name}: {preset.title}")
-    table = _table("setting", "value", "source")
+    table = new_table("setting", "value", "source")
     for row in rows:
         table.add_row(str(row["path"]), _yaml(row["value"]), str(row["source"]))
-    _console().print(table)
+    new_console().print(table)
 
 
 def bench_rows(rows: Sequence[Mapping[str, Any]], file: Path | None) -> ExitCode:
@@ -328,10 +328,10 @@ def bench_rows(rows: Sequence[Mapping[str, Any]], file: Path | None) -> ExitCode
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(plain(list(rows)), indent=2, allow_nan=False) + "\n", encoding="utf-8")
     columns = ("name", "value", "unit", "limit", "ratio", "floor", "ok")
-    table = _table(*columns)
+    table = new_table(*columns)
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
-    _console().print(table)
+    new_console().print(table)
     return ExitCode.BELOW_FLOOR if any(row.get("ok") is False for row in rows) else ExitCode.OK
 
 
@@ -363,9 +363,9 @@ def requirements(document: Mapping[str, Any]) -> ExitCode:
 def references(known: Sequence[Any], *, as_json: bool) -> None:
     """Print the published results of `rlx references`."""
     if as_json:
-        _json([_reference_facts(reference) for reference in known])
+        json_document([_reference_facts(reference) for reference in known])
         return
-    table = _table("name", "paper", "games", "median", "mean", "protocol", "caveats")
+    table = new_table("name", "paper", "games", "median", "mean", "protocol", "caveats")
     for reference in known:
         table.add_row(
             reference.name,
@@ -376,14 +376,14 @@ def references(known: Sequence[Any], *, as_json: bool) -> None:
             _short_protocol(reference.protocol),
             " ".join(reference.caveats),
         )
-    _console().print(table)
+    new_console().print(table)
     print("median and mean are human-normalised (1 = human), over the games that it has; rlx references NAME")
 
 
 def reference(found: Any, *, as_json: bool) -> None:
     """Print one published result with its scores."""
     if as_json:
-        _json({**_reference_facts(found), **found.as_dict(), "games": list(found.games)})
+        json_document({**_reference_facts(found), **found.as_dict(), "games": list(found.games)})
         return
     _print_pairs(_reference_pairs(found))
     _print_reference_scores(found)
@@ -414,7 +414,7 @@ def _reference_pairs(found: Any) -> list[tuple[str, str]]:
 def _print_reference_scores(found: Any) -> None:
     from rlx.reference import find_game
 
-    table = _table("game", "score", "std over seeds", "human-normalised", "remarks")
+    table = new_table("game", "score", "std over seeds", "human-normalised", "remarks")
     for name in found.games:
         others = [f"{o.where}: {o.score:g}" for o in found.other_scores if o.game == name]
         note = found.cell_notes.get(name)
@@ -422,7 +422,7 @@ def _print_reference_scores(found: Any) -> None:
         spread = _real(found.spreads.get(name))
         remarks = "; ".join([*others, *([note] if note else [])])
         table.add_row(name, _real(found.scores[name]), spread, _real(hns), remarks)
-    _console().print(table)
+    new_console().print(table)
 
 
 def cluster_checked(report: Any, *, as_json: bool) -> ExitCode:
@@ -440,12 +440,17 @@ def cluster_checked(report: Any, *, as_json: bool) -> ExitCode:
             for p in report.problems
         ]
         facts = [{"what": what, "text": text} for what, text in report.facts]
-        _json({"ok": not problems, "facts": facts, "problems": problems})
+        json_document({"ok": not problems, "facts": facts, "problems": problems})
     else:
         _print_pairs(report.facts)
         for problem in report.problems:
             print(problem, file=sys.stderr)
     return ExitCode.CLUSTER if report.problems else ExitCode.OK
+
+
+def cluster_facts(report: Any) -> None:
+    """Say on stderr what a check found, before more is done."""
+    _print_pairs(report.facts, sys.stderr)
 
 
 def cluster_prepared(made: Any, *, as_json: bool) -> None:
@@ -457,7 +462,7 @@ def cluster_prepared(made: Any, *, as_json: bool) -> None:
         ("instance_profile", made.instance_profile),
     ]
     if as_json:
-        _json(dict(pairs))
+        json_document(dict(pairs))
     else:
         _print_pairs([(name.replace("_", " "), text) for name, text in pairs])
 
@@ -465,7 +470,7 @@ def cluster_prepared(made: Any, *, as_json: bool) -> None:
 def leftovers(found: Sequence[Any], *, as_json: bool, to_stderr: bool = False) -> ExitCode:
     """Print what there is of clusters; the exit code says whether any of it costs money."""
     if as_json:
-        _json([one.as_dict() for one in found])
+        json_document([one.as_dict() for one in found])
     else:
         stream = sys.stderr if to_stderr else sys.stdout
         _print_leftovers(found, stream)
@@ -485,7 +490,7 @@ def cluster_down(outcome: Any, region: str, *, as_json: bool) -> ExitCode:
     """Print what `rlx cluster down` removed and what is left; the exit code for it."""
     standing = outcome.standing
     if as_json:
-        _json(
+        json_document(
             {
                 "cluster": outcome.cluster,
                 "region": region,
@@ -518,7 +523,7 @@ def _print_leftovers(found: Sequence[Any], stream: Any) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    table = _table("cluster", "place", "kind", "id", "state", "bills", "note")
+    table = new_table("cluster", "place", "kind", "id", "state", "bills", "note")
     for one in found:
         bills = Text("yes", style="bold red") if one.bills else Text("no")
         table.add_row(one.cluster or "-", one.place, one.kind, one.id, one.state or "-", bills, one.note)
@@ -526,7 +531,7 @@ def _print_leftovers(found: Sequence[Any], stream: Any) -> None:
         (Console(file=stream) if stream.isatty() else Console(file=stream, width=200)).print(table)
 
 
-_json = as_json
+json_document = as_json
 
 
 def _comparison_tables(document: Mapping[str, Any], file: Path | None) -> None:
@@ -539,10 +544,10 @@ def _comparison_tables(document: Mapping[str, Any], file: Path | None) -> None:
     from rlx.compare.tables import tables
 
     buffer = io.StringIO()
-    console = _console() if file is None else Console(file=buffer, width=200)
+    console = new_console() if file is None else Console(file=buffer, width=200)
     styles = {"above": "green", "below": "red"}
     for found in tables(document):
-        table = _table(*found.columns)
+        table = new_table(*found.columns)
         marks = found.marks or ("",) * len(found.rows)
         for row, mark in zip(found.rows, marks, strict=True):
             table.add_row(*(Text(cell, style=styles.get(mark, "")) for cell in row))
@@ -666,7 +671,9 @@ def _results_table(results: Sequence[Any], total: int) -> None:
 
     from rlx.runs.live import clock, quantity
 
-    table = _table("run", "state", "env steps", "updates", "time", "return", "evaluated", "checkpoint", "why")
+    table = new_table(
+        "run", "state", "env steps", "updates", "time", "return", "evaluated", "checkpoint", "why"
+    )
     for result in results:
         row = result.row
         table.add_row(
@@ -680,7 +687,7 @@ def _results_table(results: Sequence[Any], total: int) -> None:
             result.checkpoint or "-",
             result.reason,
         )
-    _console().print(table)
+    new_console().print(table)
     if len(results) < total:
         print(f"{total - len(results)} of {total} runs were not started")
 
@@ -697,10 +704,10 @@ def _evaluations(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
-    width = max(len(name) for name, _ in pairs)
+def _print_pairs(pairs: Sequence[tuple[str, str]], stream: Any = None) -> None:
+    width = max((len(name) for name, _ in pairs), default=0)
     for name, text in pairs:
-        print(f"{name:<{width}}  {text}")
+        print(f"{name:<{width}}  {text}", file=stream)
 
 
 def _real(value: Any) -> str:
@@ -715,7 +722,8 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _table(*columns: str) -> Table:
+def new_table(*columns: str) -> Table:
+    """Make an empty table with these columns."""
     from rich import box
     from rich.table import Table
 
@@ -725,7 +733,8 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _console() -> Console:
+def new_console() -> Console:
+    """Make a console for stdout."""
     from rich.console import Console
 
     # A pipe has no width: do not fold its lines at 80 columns.

@@ -20,7 +20,11 @@ Launcher = dict[str, Any]
 HEAD = "head"
 _SOURCE = "~/rlx-src"
 _ENVIRONMENT = "~/rlx-env"
-_PORT = 6379
+PORT = 6379
+#: Seconds that a stopped job has to write its checkpoint.
+JOB_STOP_SECONDS = 600
+#: In the environment of everything that a cluster's start has started; its value is the cluster's name.
+MARK = "RLX_CLUSTER"
 # Not needed on the nodes, and large.
 _EXCLUDED = [
     "**/.git", "**/.venv", "**/__pycache__", "**/.*_cache", "**/.hypothesis", "**/*.egg-info",
@@ -62,11 +66,16 @@ class Local:
 
 def render_aws(spec: AwsCluster, prepared: Prepared, local: Local) -> Launcher:
     """Write the launcher file of a cluster on AWS."""
-    head = {"resources": {}, "min_workers": 0, "max_workers": 0, "node_config": _head_config(spec, prepared)}
+    head = {
+        "resources": _resources(spec.head),
+        "min_workers": 0,
+        "max_workers": 0,
+        "node_config": _head_config(spec, prepared),
+    }
     node_types: dict[str, dict[str, Any]] = {HEAD: head}
     for name, group in spec.workers.items():
         node_types[name] = {
-            "resources": {},
+            "resources": _resources(group),
             "min_workers": group.count,
             "max_workers": group.most,
             "node_config": _worker_config(spec, group, prepared),
@@ -81,6 +90,7 @@ def render_aws(spec: AwsCluster, prepared: Prepared, local: Local) -> Launcher:
             "availability_zone": ",".join(spec.zones),
             # Ray's default stops instances instead of ending them, and their volumes go on costing money.
             "cache_stopped_nodes": False,
+            "use_internal_ips": spec.internal_addresses,
         },
         "auth": {"ssh_user": spec.ssh_user, "ssh_private_key": str(prepared.key_file)},
         "available_node_types": node_types,
@@ -97,7 +107,7 @@ def render_on_premise(spec: OnPremiseCluster, local: Local) -> Launcher:
         "max_workers": len(workers),
         "provider": {"type": "local", "head_ip": head, "worker_ips": workers},
         "auth": {"ssh_user": spec.ssh_user, "ssh_private_key": spec.ssh_key},
-        **_common(spec, local, ""),
+        **_common(spec, local, "", f" --num-cpus={spec.num_cpus}" if spec.num_cpus else ""),
     }
 
 
@@ -120,12 +130,14 @@ def as_yaml(launcher: Launcher, source: str) -> str:
     return head + yaml.dump(launcher, Dumper=Dumper, sort_keys=False, width=110)
 
 
-def _common(spec: AnyCluster, local: Local, extra: str) -> Launcher:
+def _common(spec: AnyCluster, local: Local, extra: str, options: str = "") -> Launcher:
     mounts = {"~/.ray/auth_token": str(local.token)}
     if spec.environment is None:
         mounts[_SOURCE] = str(local.source)
-    environment = spec.environment or _ENVIRONMENT
-    ray = f"{environment}/bin/ray"
+    ray = f"{environment_of(spec)}/bin/ray"
+    if spec.object_store_gb is not None:
+        options += f" --object-store-memory={round(spec.object_store_gb * 1e9)}"
+    start = f"{_before_start(spec)} {ray} start --disable-usage-stats{options}"
     return {
         "file_mounts": mounts,
         "rsync_exclude": list(_EXCLUDED),
@@ -134,22 +146,62 @@ def _common(spec: AnyCluster, local: Local, extra: str) -> Launcher:
         "worker_setup_commands": [],
         "initialization_commands": [],
         "head_start_ray_commands": [
-            f"{ray} stop",
+            stop_script(spec.name),
             # The dashboard answers on loopback alone: who wants it makes a tunnel.
-            f"export RAY_AUTH_MODE=token; ulimit -n 65536; {ray} start --head --port={_PORT}"
-            " --dashboard-host=127.0.0.1 --disable-usage-stats"
+            f"{start} --head --port={PORT} --dashboard-host=127.0.0.1"
             " --autoscaling-config=~/ray_bootstrap_config.yaml",
         ],
         "worker_start_ray_commands": [
-            f"{ray} stop",
-            f"export RAY_AUTH_MODE=token; ulimit -n 65536; {ray} start --address=$RAY_HEAD_IP:{_PORT}"
-            " --disable-usage-stats",
+            stop_script(spec.name),
+            f"{start} --address=$RAY_HEAD_IP:{PORT}",
         ],
     }
 
 
+def _before_start(spec: AnyCluster) -> str:
+    return (
+        f"export {MARK}={spec.name} RAY_AUTH_MODE=token"
+        # Ray runs what it starts at niceness 15: beside a busy learner, runners would starve.
+        " RAY_worker_niceness=0"
+        # A job that is stopped has so long for its checkpoint, before it is killed; Ray gives it 3 s.
+        f" RAY_JOB_STOP_WAIT_TIME_S={JOB_STOP_SECONDS};"
+        " ulimit -n 65536 2>/dev/null || true;"
+    )
+
+
+def environment_of(spec: AnyCluster) -> str:
+    """Return the virtual environment of the nodes, as they write its path."""
+    return spec.environment or _ENVIRONMENT
+
+
+def find_script(cluster: str) -> str:
+    """Write shell code that defines `ours`: print the processes that a start of this cluster has left.
+
+    Everything that `ray start` starts has the mark in its environment, to the last descendant. Others' Ray,
+    which `ray stop` would end too, has not.
+    """
+    return (
+        "ours() { for p in /proc/[0-9]*; do "
+        f"""grep -qsz '^{MARK}={cluster}$' "$p/environ" && echo "${{p#/proc/}}"; done; true; }}"""
+    )
+
+
+def stop_script(cluster: str) -> str:
+    """Write shell code that ends a cluster's processes on the host that runs it."""
+    return (
+        f"{find_script(cluster)}; "
+        'found="$(ours)"; [ -z "$found" ] || kill $found 2>/dev/null; '
+        'for i in 1 2 3 4 5 6 7 8 9 10; do [ -z "$(ours)" ] && break; sleep 0.5; done; '
+        'found="$(ours)"; [ -z "$found" ] || kill -9 $found 2>/dev/null; true'
+    )
+
+
+def _resources(machine: Machine) -> dict[str, Any]:
+    return {} if machine.num_cpus is None else {"CPU": machine.num_cpus}
+
+
 def _setup(spec: AnyCluster, versions: Versions, extra: str) -> list[str]:
-    environment = spec.environment or _ENVIRONMENT
+    environment = environment_of(spec)
     python = f"{environment}/bin/python"
     wanted = f"{versions.python} {versions.ray} {versions.rlx}"
     # Ends the set-up of a node with a clear line, instead of a worker that never joins.
@@ -193,7 +245,7 @@ def _node_config(
     spec: AwsCluster, machine: Machine, prepared: Prepared, *, head: bool, spot: bool = False
 ) -> dict[str, Any]:
     kinds = ["instance", "volume", *(["spot-instances-request"] if spot else [])]
-    python = f"{_absolute(spec.environment or _ENVIRONMENT, spec.ssh_user)}/bin/python"
+    python = f"{_absolute(environment_of(spec), spec.ssh_user)}/bin/python"
     hours = spec.lifetime_hours()
     return {
         "InstanceType": machine.instance_type,

@@ -24,6 +24,9 @@ class Machine(Section):
 
     instance_type: Text = Field(description="EC2 instance type, e.g. m5.large.")
     volume_gb: Positive = Field(default=50, description="Size of the root volume in GB (gp3).")
+    num_cpus: Positive | None = Field(
+        default=None, description="CPUs that Ray counts on each; null: those of the instance type."
+    )
     price_per_hour: PositiveFloat | None = Field(
         default=None,
         description="What one node costs in an hour, in max_cost's currency; rlx knows no prices.",
@@ -79,6 +82,9 @@ class Cluster(Section):
     storage: Text = Field(
         description="For runs: s3://bucket/prefix, which the head may use, or a folder that all nodes see."
     )
+    object_store_gb: PositiveFloat | None = Field(
+        default=None, description="Ray's object store on each node; null: Ray's choice, 30% of its memory."
+    )
 
 
 class AwsCluster(Cluster):
@@ -96,6 +102,10 @@ class AwsCluster(Cluster):
     root_device: Text = Field(default="/dev/sda1", description="Root device of the AMI.")
     allowed_address: Text = Field(
         description="Who may reach the nodes by ssh: your address as the internet sees it, with /32."
+    )
+    internal_addresses: bool = Field(
+        default=False,
+        description="Reach the nodes at their private addresses: from inside the VPC, or through a VPN.",
     )
     head: Machine = Field(description="The head node, on demand.")
     workers: dict[str, Workers] = Field(default_factory=dict, description="Groups of workers by name.")
@@ -127,6 +137,9 @@ class OnPremiseCluster(Cluster):
         description="Addresses of the hosts as they see each other; the first is the head."
     )
     ssh_key: Text = Field(description="Private key that all hosts take.")
+    num_cpus: Positive | None = Field(
+        default=None, description="CPUs that Ray counts on each host; null: all that it has."
+    )
 
 
 AnyCluster = AwsCluster | OnPremiseCluster

@@ -1,8 +1,8 @@
 """Hosts out of Linux namespaces: each with an address, a root's home, processes and an ssh server of its own.
 
-A host shares the machine's file system, but for /root, /tmp, /run and /dev/shm, and its processors. It can lose its
-power, and its network can be cut. Needs root, Debian's openssh-server, rsync and iproute2, and a kernel that
-permits namespaces: `why_not()` says what is missing.
+A host shares the machine's processors and its file system, but for /root, /tmp, /run and /dev/shm. It can
+lose its power, and its network can be cut. Needs root, Debian's openssh-server, rsync and iproute2, and a
+kernel that permits namespaces: `why_not()` says what is missing.
 """
 
 from __future__ import annotations
@@ -51,7 +51,20 @@ def why_not() -> str:
     if missing:
         return f"hosts out of namespaces need {', '.join(missing)} (Debian: openssh-server rsync iproute2)"
     tried = subprocess.run(
-        ["unshare", "--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "mount", "-t", "proc", "proc", "/proc"],
+        [
+            "unshare",
+            "--net",
+            "--mount",
+            "--pid",
+            "--uts",
+            "--ipc",
+            "--fork",
+            "mount",
+            "-t",
+            "proc",
+            "proc",
+            "/proc",
+        ],
         capture_output=True,
         text=True,
     )
@@ -121,7 +134,9 @@ class Hosts:
         """Remove what a rehearsal that was killed left behind."""
         for name in subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout.split():
             if name.startswith(f"{self.bridge}-"):
-                pids = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True).stdout.split()
+                pids = subprocess.run(
+                    ["ip", "netns", "pids", name], capture_output=True, text=True
+                ).stdout.split()
                 for pid in pids:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(int(pid), signal.SIGKILL)

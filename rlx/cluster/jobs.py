@@ -1,0 +1,242 @@
+"""Runs on a cluster: hand one in, follow it, stop it, through Ray's Jobs API, which needs no terminal.
+
+The job is `rlx train` (or `rlx resume`) on the head, in a folder of its own below ~/rlx-jobs, where the
+experiment is as it was handed in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlx.cluster.api import HeadApi, head_api
+from rlx.cluster.errors import ClusterError, ClusterUsageError
+from rlx.cluster.launcher import environment_of
+from rlx.cluster.spec import AnyCluster
+from rlx.cluster.ssh import Node
+
+Write = Callable[[str], None]
+
+#: Where runs are on the head, if they are kept in a bucket.
+LOCAL_RUNS = "~/rlx-runs"
+_JOBS = "~/rlx-jobs"
+ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+_RETRY_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job as Ray tells it.
+
+    Attributes:
+        id: ours, given when it was handed in.
+        state: PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED.
+        command: what it runs.
+        started_at, ended_at: seconds since 1970; None while not.
+        message: what Ray says of its state.
+        metadata: ours.
+    """
+
+    id: str
+    state: str
+    command: str
+    started_at: float | None
+    ended_at: float | None
+    message: str
+    metadata: dict[str, str]
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes of it."""
+        return self.state in ENDED
+
+
+def runs_folder(spec: AnyCluster) -> str:
+    """Return the folder of the head in which runs are written, as a shell writes it."""
+    return LOCAL_RUNS if spec.storage.startswith("s3://") else spec.storage
+
+
+def storage_options(spec: AnyCluster) -> list[str]:
+    """Return the options of `rlx train` and `rlx resume` that say where runs are kept."""
+    mirror = ["--mirror", spec.storage] if spec.storage.startswith("s3://") else []
+    return ["--out", runs_folder(spec), *mirror]
+
+
+def train_command(spec: AnyCluster, experiment: str, options: Sequence[str]) -> list[str]:
+    """Return the command that trains an experiment on the head."""
+    return [
+        f"{environment_of(spec)}/bin/rlx",
+        "train",
+        experiment,
+        *storage_options(spec),
+        "--plain",
+        *options,
+    ]
+
+
+def resume_command(spec: AnyCluster, run: str, options: Sequence[str]) -> list[str]:
+    """Return the command that goes on with a run on the head."""
+    return [f"{environment_of(spec)}/bin/rlx", "resume", run, *storage_options(spec), "--plain", *options]
+
+
+def submit(
+    head: Node,
+    api: HeadApi,
+    *,
+    name: str,
+    command: Sequence[str],
+    files: dict[str, str],
+    now: float | None = None,
+) -> str:
+    """Hand in a job; its id.
+
+    Args:
+        head: where the files go.
+        api: of its dashboard.
+        name: becomes part of the id.
+        command: what it runs, in its own folder; a part that begins with ~/ means the home on the head.
+        files: name -> text of what is put into that folder first.
+
+    Raises:
+        ClusterError: the head refuses.
+    """
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(time.time() if now is None else now))
+    id = f"{re.sub(r'[^A-Za-z0-9_-]+', '-', name)[:40]}-{stamp}"
+    folder = f"{_JOBS}/{id}"
+    head.need(f"mkdir -p {folder}")
+    for file, text in files.items():
+        head.need(f"cat > {folder}/{shlex.quote(file)}", stdin=text)
+    # No runtime_env: with one, Ray makes an environment on every node before the first actor starts.
+    run = f"env PYTHONUNBUFFERED=1 {' '.join(quoted(part) for part in command)}"
+    entrypoint = f"cd {folder} && exec {run}"
+    try:
+        api.jobs.submit_job(entrypoint=entrypoint, submission_id=id, metadata={"name": name})
+    except RuntimeError as error:
+        raise ClusterError(
+            f"the job was refused: {str(error).strip().splitlines()[-1]}", head.address
+        ) from None
+    return id
+
+
+def quoted(part: str) -> str:
+    """Quote for a shell, but let ~ at the beginning mean the home."""
+    return f"~/{shlex.quote(part[2:])}" if part.startswith("~/") else shlex.quote(part)
+
+
+def jobs_of(api: HeadApi) -> list[Job]:
+    """Return all jobs of the cluster's Ray that were handed in, the newest first."""
+    found = [_job(one) for one in api.jobs.list_jobs() if one.submission_id]
+    return sorted(found, key=lambda job: -(job.started_at or 0))
+
+
+def find_job(api: HeadApi, text: str | None) -> Job:
+    """Return the job with this id or beginning of it; without one the newest that runs, else the newest.
+
+    Raises:
+        ClusterUsageError: there is none, or several.
+    """
+    jobs = jobs_of(api)
+    if not jobs:
+        raise ClusterUsageError(
+            "no job was handed in since this cluster's Ray was started", "", "rlx cluster submit"
+        )
+    if text is None:
+        return next((job for job in jobs if not job.ended), jobs[0])
+    exact = [job for job in jobs if job.id == text]
+    found = exact or [job for job in jobs if job.id.startswith(text)]
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(job.id for job in (found or jobs)[:5])
+    what = "several jobs begin with" if found else "no job"
+    raise ClusterUsageError(f"{what} {text!r}", "", f"there are {listed}")
+
+
+def follow(head: Node, token: Path, id: str, write: Write, say: Write, *, lost_seconds: float = 120) -> Job:
+    """Write what a job writes, from its beginning to its end, over lost connections; the job at its end.
+
+    Args:
+        write: gets the text, in pieces.
+        say: told when the connection is lost and when it is back.
+        lost_seconds: how long the head may be away.
+
+    Raises:
+        ClusterError: it was away for longer.
+    """
+    written, lost_at = 0, 0.0
+    while True:
+        try:
+            with head_api(head, token) as api:
+                if lost_at:
+                    say(f"{head.address} answers again")
+                    lost_at = 0.0
+                for piece in _new_pieces(api, id, written):
+                    write(piece)
+                    written += len(piece)
+                job = find_job(api, id)
+                if job.ended:
+                    return job
+        except (ClusterError, OSError, RuntimeError) as error:
+            now = time.monotonic()
+            if not lost_at:
+                lost_at = now
+                say(f"{head.address} does not answer ({error}); the job goes on without this terminal")
+            if now - lost_at > lost_seconds:
+                hint = f"rlx cluster logs -f {id}, once it is back"
+                raise ClusterError(f"no answer for {lost_seconds:.0f} s", head.address, hint) from None
+        time.sleep(_RETRY_SECONDS)
+
+
+def _new_pieces(api: HeadApi, id: str, written: int) -> Iterable[str]:
+    """Yield what a job writes until it ends or the connection does; the first `written` letters are known."""
+    loop = asyncio.new_event_loop()
+    stream = api.tail(id)
+    try:
+        while True:
+            try:
+                piece = loop.run_until_complete(stream.__anext__())
+            except StopAsyncIteration:
+                return
+            known = min(written, len(piece))
+            written -= known
+            if piece[known:]:
+                yield piece[known:]
+    finally:
+        loop.run_until_complete(stream.aclose())  # type: ignore[attr-defined]
+        loop.close()
+
+
+def stop(api: HeadApi, id: str, *, wait_seconds: float, say: Write) -> Job:
+    """Ask a job to stop, which writes a checkpoint first, and wait until it has ended.
+
+    Raises:
+        ClusterError: it did not end in time.
+    """
+    api.jobs.stop_job(id)
+    until = time.monotonic() + wait_seconds
+    while True:
+        job = find_job(api, id)
+        if job.ended:
+            return job
+        if time.monotonic() > until:
+            raise ClusterError(
+                f"{id} has not ended within {wait_seconds:.0f} s", "", "rlx cluster logs shows why"
+            )
+        time.sleep(1.0)
+
+
+def _job(one: Any) -> Job:
+    return Job(
+        id=one.submission_id,
+        state=str(getattr(one.status, "value", one.status)),
+        command=one.entrypoint,
+        started_at=None if one.start_time is None else one.start_time / 1000,
+        ended_at=None if one.end_time is None else one.end_time / 1000,
+        message=one.message or "",
+        metadata=dict(one.metadata or {}),
+    )
