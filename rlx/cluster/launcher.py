@@ -5,6 +5,7 @@ What Ray's defaults would do otherwise, and why it is not wanted, stands at each
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,8 +149,8 @@ def _common(spec: AnyCluster, local: Local, extra: str, options: str = "") -> La
         "head_start_ray_commands": [
             stop_script(spec.name),
             # The dashboard answers on loopback alone: who wants it makes a tunnel.
-            f"{start} --head --port={PORT} --dashboard-host=127.0.0.1"
-            " --autoscaling-config=~/ray_bootstrap_config.yaml",
+            f"{start} --head --port={PORT} --temp-dir={temporary_folder(spec.name)}"
+            " --dashboard-host=127.0.0.1 --autoscaling-config=~/ray_bootstrap_config.yaml",
         ],
         "worker_start_ray_commands": [
             stop_script(spec.name),
@@ -174,15 +175,24 @@ def environment_of(spec: AnyCluster) -> str:
     return spec.environment or _ENVIRONMENT
 
 
+def temporary_folder(cluster: str) -> str:
+    """Return Ray's folder of a cluster on every node: sessions, logs, sockets, whose paths must be short."""
+    short = cluster if len(cluster) <= 24 else f"{cluster[:15]}-{zlib.crc32(cluster.encode()):08x}"
+    return f"/tmp/rlx-{short}"
+
+
 def find_script(cluster: str) -> str:
     """Write shell code that defines `ours`: print the processes that a start of this cluster has left.
 
-    Everything that `ray start` starts has the mark in its environment, to the last descendant. Others' Ray,
-    which `ray stop` would end too, has not.
+    What `ray start` starts has the mark in its environment, or a log open in the cluster's own folder:
+    Ray's agents and workers write their title over their environment, and outlive the raylet. Others'
+    Ray, which `ray stop` would end too, has neither.
     """
     return (
         "ours() { for p in /proc/[0-9]*; do "
-        f"""grep -qsz '^{MARK}={cluster}$' "$p/environ" && echo "${{p#/proc/}}"; done; true; }}"""
+        f"""{{ grep -qsz '^{MARK}={cluster}$' "$p/environ" || """
+        f"""ls -l "$p/fd" 2>/dev/null | grep -q -- '-> {temporary_folder(cluster)}/'; }} """
+        """&& echo "${p#/proc/}"; done; true; }"""
     )
 
 

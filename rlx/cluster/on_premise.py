@@ -10,7 +10,13 @@ from pathlib import Path
 
 from rlx.cluster import names
 from rlx.cluster.check import Report
-from rlx.cluster.launcher import PORT, environment_of, find_script, stop_script
+from rlx.cluster.launcher import (
+    PORT,
+    environment_of,
+    find_script,
+    stop_script,
+    temporary_folder,
+)
 from rlx.cluster.load import ClusterFile
 from rlx.cluster.machines import Hosts
 from rlx.cluster.spec import OnPremiseCluster
@@ -240,7 +246,7 @@ class HostsDown:
 def look_at_hosts(spec: OnPremiseCluster, home: Path) -> list[HostState]:
     """List what of a cluster is on its hosts."""
     hosts = Hosts(spec, home)
-    files = " ".join(_FILES)
+    files = " ".join([*_FILES, temporary_folder(spec.name)])
     script = (
         f"{find_script(spec.name)}; for p in $(ours); do "
         'echo "process=$p $(tr "\\0" " " < /proc/$p/cmdline | cut -c1-120)"; done; '
@@ -265,7 +271,7 @@ def take_down_hosts(
     """End everything of a cluster on its hosts, the head first, and look again.
 
     The head first, because its autoscaler would start the workers again. Only processes that bear this
-    cluster's mark are ended. Runs in `storage`, the environment and Ray's own logs stay.
+    cluster's mark are ended. Runs in `storage` and the environment stay, logs of Ray do not.
     """
     home = home or Path.home()
     hosts = Hosts(spec, home)
@@ -291,8 +297,11 @@ def _removal(cluster: str, token: Path) -> str:
     """
     ours = token.read_text("utf-8").strip() if token.is_file() else ""
     own = f'[ "$(cat ~/.ray/auth_token 2>/dev/null)" = {ours} ] && rm -f ~/.ray/auth_token; ' if ours else ""
-    # Several sessions may have been started there; the last one's logs are what one looks at afterwards.
-    return f"{stop_script(cluster)}; rm -f {' '.join(_FILES)}; {own}true"
+    state = " ".join(f"/tmp/ray/cluster-{cluster}.{kind}" for kind in ("state", "lock"))
+    return (
+        f"{stop_script(cluster)}; "
+        f"rm -rf {temporary_folder(cluster)}; rm -f {' '.join(_FILES)} {state}; {own}true"
+    )
 
 
 def _forget(cluster: str, home: Path) -> None:

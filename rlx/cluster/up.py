@@ -23,7 +23,7 @@ from typing import Any
 from rlx.cluster import names
 from rlx.cluster.api import HeadApi, RayNode, head_api
 from rlx.cluster.errors import ClusterError
-from rlx.cluster.launcher import as_yaml
+from rlx.cluster.launcher import as_yaml, temporary_folder
 from rlx.cluster.machines import HEAD, Hosts, Instances, Machine, place_of
 from rlx.cluster.spec import AnyCluster
 from rlx.cluster.ssh import Node
@@ -41,6 +41,9 @@ _TELLING = re.compile(
     r"|SpotMaxPriceTooLow|Unsupported|Permission denied|No route to host|Connection (refused|timed out)"
     r"|Host key verification failed|No such file|command not found|Could not resolve|exit code"
 )
+
+#: Lines that quote a command or the launcher file tell nothing by the words in them.
+_QUOTES = re.compile(r"Full command is|Running `|StandardAutoscaler: {|setup_commands|updater.py:490")
 
 
 @dataclass(frozen=True)
@@ -221,8 +224,7 @@ def _last_words(log: Path) -> str:
     """Return what the launcher said of its failure: the last telling line, or else the last one."""
     lines = [_COLOURS.sub("", line).strip() for line in log.read_text("utf-8", "replace").splitlines()]
     lines = [line for line in lines if line and not line.startswith(("Shared connection", "!!!"))]
-    # A line that quotes the whole command tells nothing by the words in it.
-    telling = [line for line in lines if _TELLING.search(line) and "Full command is" not in line]
+    telling = [line for line in lines if _TELLING.search(line) and not _QUOTES.search(line)]
     chosen = [line for line in telling if "VINFO" not in line and "INFO updater" not in line]
     return (chosen or lines or ["it said nothing"])[-1][:400]
 
@@ -242,7 +244,7 @@ def _wait_for_all(
                         return rows
                     if time.monotonic() - asked_at > _TROUBLE_SECONDS:
                         asked_at = time.monotonic()
-                        trouble = what_hinders(head, rows)
+                        trouble = what_hinders(spec, head, rows)
                     show(rows, trouble)
                     if time.monotonic() > until:
                         raise _not_all_in(spec, machines, head, rows)
@@ -261,7 +263,7 @@ def _not_all_in(
     spec: AnyCluster, machines: Hosts | Instances, head: Node, rows: Sequence[Row]
 ) -> NotAllInError:
     lacking = ", ".join(f"{count} of {group}" for group, count in missing(machines.wanted, rows).items())
-    reasons = [f"{row.address or row.group}: {reason(head, row)}" for row in rows if not row.is_in]
+    reasons = [f"{row.address or row.group}: {reason(spec, head, row)}" for row in rows if not row.is_in]
     gone = [f"{one.id} ({one.group}) ended: {one.why}" for one in machines.all() if not one.alive and one.why]
     told = "; ".join([*reasons, *gone[-3:]])
     return NotAllInError(
@@ -273,30 +275,29 @@ def _still_runs() -> str:
     return "what was started still runs: rlx cluster status shows it, rlx cluster down ends it"
 
 
-def what_hinders(head: Node, rows: Sequence[Row]) -> str:
+def what_hinders(spec: AnyCluster, head: Node, rows: Sequence[Row]) -> str:
     """Return the newest telling line of the autoscaler's logs about nodes that are not in; empty if none."""
     addresses = [row.address for row in rows if not row.is_in and row.address]
-    return _telling_line(head, addresses)
+    return _telling_line(spec, head, addresses)
 
 
-def reason(head: Node, row: Row) -> str:
+def reason(spec: AnyCluster, head: Node, row: Row) -> str:
     """Say why a node is not in, as far as it can be known from here."""
     if row.machine is None:
-        said = _telling_line(head, [])
+        said = _telling_line(spec, head, [])
         return said or "no machine came; the autoscaler's logs on the head say nothing of it"
     probe = f"timeout 8 bash -c '</dev/tcp/{row.address}/22'"
     if not head.run(probe, timeout_seconds=20).ok:
         return f"the head does not reach its ssh (state {row.machine.state})"
-    return _telling_line(head, [row.address]) or "it answers by ssh, but its Ray has not joined"
+    return _telling_line(spec, head, [row.address]) or "it answers by ssh, but its Ray has not joined"
 
 
-def _telling_line(head: Node, addresses: Sequence[str]) -> str:
-    logs = (
-        "cd /tmp/ray/session_latest/logs 2>/dev/null && tail -q -n 400 monitor*.out monitor*.log monitor*.err"
-    )
+def _telling_line(spec: AnyCluster, head: Node, addresses: Sequence[str]) -> str:
+    folder = f"{temporary_folder(spec.name)}/session_latest/logs"
+    logs = f"cd {folder} 2>/dev/null && tail -q -n 400 monitor*.out monitor*.log monitor*.err"
     said = head.run(f"{logs} 2>/dev/null; true", timeout_seconds=20).out
     lines = [_COLOURS.sub("", line).strip() for line in said.splitlines()]
-    telling = [line for line in lines if _TELLING.search(line) and "Full command is" not in line]
+    telling = [line for line in lines if _TELLING.search(line) and not _QUOTES.search(line)]
     about = [line for line in telling if any(address in line for address in addresses)]
     return (about or telling or [""])[-1][:300]
 
