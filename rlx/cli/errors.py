@@ -32,7 +32,7 @@ def word(error: BaseException) -> tuple[list[str], ExitCode]:
     from rlx.evaluation.protocols import ProtocolError
     from rlx.experiment.problems import ExperimentError
     from rlx.reference.errors import UnknownGameError, UnknownReferenceError
-    from rlx.runs.errors import RlxError
+    from rlx.runs.errors import MirrorUsageError, RlxError
     from rlx.video.errors import VideoError
 
     if isinstance(error, KeyboardInterrupt):
@@ -41,6 +41,7 @@ def word(error: BaseException) -> tuple[list[str], ExitCode]:
         return [str(problem) for problem in error.problems] or [str(error)], ExitCode.USAGE
     of_the_command = (
         ClusterUsageError,
+        MirrorUsageError,
         EnvError,
         ProtocolError,
         CompareUsageError,

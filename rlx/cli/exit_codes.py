@@ -28,5 +28,7 @@ class ExitCode(IntEnum):
     STILL_THERE = 7
     #: A cluster cannot be had as asked: `rlx cluster check` found problems, or the provider refuses.
     CLUSTER = 8
+    #: Training ended well, but not all of the run is in the bucket of `--mirror`.
+    NOT_MIRRORED = 9
     #: Stopped at once by a second Ctrl-C.
     INTERRUPTED = 130

@@ -19,6 +19,14 @@ def _remember_debug(context: typer.Context, value: bool) -> bool:
 
 
 Out = Annotated[Path, typer.Option("--out", help="Folder of the run directories.")]
+Mirror = Annotated[
+    str | None,
+    typer.Option(
+        "--mirror",
+        metavar="s3://BUCKET/PREFIX",
+        help="Keep a copy of the run there, and look there for it first.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Debug = Annotated[
     bool, typer.Option("--debug", help="Show tracebacks, and what libraries print.", callback=_remember_debug)

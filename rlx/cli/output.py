@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import sys
@@ -79,7 +80,7 @@ def view(*, plain: bool, as_json: bool = False) -> Any:
 
 
 def run_ended(result: Any, *, debug: bool = False) -> None:
-    """Say on stderr why a run failed, if it did."""
+    """Say on stderr why a run failed, if it did, and whether all of it is in the bucket."""
     from rlx.cli.errors import training_failed
 
     if result.error is not None:
@@ -89,6 +90,10 @@ def run_ended(result: Any, *, debug: bool = False) -> None:
             traceback.print_exception(result.error)
         for line in training_failed(result):
             print(line, file=sys.stderr)
+    if result.mirror is not None:
+        print(
+            f"{'' if result.mirror.complete else 'rlx: '}{result.path.name}: {result.mirror}", file=sys.stderr
+        )
 
 
 def training_ended(results: Sequence[Any], *, total: int, as_json: bool) -> ExitCode:
@@ -99,7 +104,10 @@ def training_ended(results: Sequence[Any], *, total: int, as_json: bool) -> Exit
         _results_table(results, total)
     if any(result.state == "failed" for result in results):
         return ExitCode.TRAINING_FAILED
-    return ExitCode.INTERRUPTED if any(result.interrupted for result in results) else ExitCode.OK
+    if any(result.interrupted for result in results):
+        return ExitCode.INTERRUPTED
+    unmirrored = any(result.mirror is not None and not result.mirror.complete for result in results)
+    return ExitCode.NOT_MIRRORED if unmirrored else ExitCode.OK
 
 
 def runs(summaries: Sequence[Mapping[str, Any]], root: Path, *, as_json: bool) -> None:
@@ -570,8 +578,6 @@ def _short_protocol(protocol: Any) -> str:
 
 def _reference_facts(found: Any) -> dict[str, Any]:
     """Return what `rlx references --json` says of each: everything but single scores."""
-    import dataclasses
-
     cells = ("scores", "spreads", "cell_notes", "other_scores")
     facts = {key: value for key, value in found.as_dict().items() if key not in cells}
     return {
@@ -661,6 +667,7 @@ def _result_facts(result: Any) -> dict[str, Any]:
         "checkpoint": result.checkpoint,
         "evaluation_return_mean": (result.evaluation or {}).get("return_mean"),
         "warnings": result.warnings,
+        "mirror": None if result.mirror is None else dataclasses.asdict(result.mirror),
     }
     keys = ("env_steps", "env_frames", "updates", "seconds", "return_mean")
     return dict(plain({**facts, **{key: result.row.get(key) for key in keys}}))

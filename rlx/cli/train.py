@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from rlx.cli import completion, output
-from rlx.cli.options import Debug, Json, Out, Plain, Stop
+from rlx.cli.options import Debug, Json, Mirror, Out, Plain, Stop
 
 
 class IfExists(StrEnum):
@@ -55,6 +55,7 @@ def train(
     if_exists: Annotated[
         IfExists, typer.Option("--if-exists", help="What to do about a run that is already there.")
     ] = IfExists.fail,
+    mirror: Mirror = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -89,6 +90,8 @@ def train(
         out,
         lambda: output.view(plain=plain or debug, as_json=json),
         if_exists=if_exists.value,
+        mirror=mirror,
+        say=output.say,
         capture_terminal=not debug,
     )
     for result in runs:
@@ -103,15 +106,22 @@ def resume(
     ],
     stop: Stop = None,
     out: Out = Path("runs"),
+    mirror: Mirror = None,
     json: Json = False,
     plain: Plain = False,
     debug: Debug = False,
 ) -> None:
-    """Go on with a run from its newest valid checkpoint."""
+    """Go on with a run from its newest valid checkpoint; with --mirror, fetch what is newer there first."""
     from rlx.runs.launch import resume as go_on
 
     result = go_on(
-        run, out, output.view(plain=plain or debug, as_json=json), stop=stop or (), capture_terminal=not debug
+        run,
+        out,
+        output.view(plain=plain or debug, as_json=json),
+        stop=stop or (),
+        mirror=mirror,
+        say=output.say,
+        capture_terminal=not debug,
     )
     output.run_ended(result, debug=debug)
     raise typer.Exit(output.training_ended([result], total=1, as_json=json))

@@ -87,6 +87,8 @@ class CheckpointStore:
         self.keep_last = keep_last
         #: Evaluation result by the env steps of the row it was made at; decides which checkpoint is the best.
         self.ratings: dict[int, float] = {}
+        #: Name of a checkpoint that somebody reads now, which is not pruned meanwhile; None if there is none.
+        self.pinned: Callable[[], str | None] = lambda: None
         self._pending: _Pending | None = None
         directory.mkdir(parents=True, exist_ok=True)
 
@@ -230,6 +232,8 @@ class CheckpointStore:
         best = best_checkpoint(complete, self.ratings)
         if best is not None:
             names.add(best.path.name)
+        if (pinned := self.pinned()) is not None:
+            names.add(pinned)
         for number, path in self._directories():
             if keep and number < keep[0].number and path.name not in names:
                 # Renamed first: a checkpoint half-deleted by a crash must not look like a damaged one.
@@ -272,7 +276,7 @@ def newest_directory(directory: Path) -> Path | None:
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
     """Read a checkpoint's record; None if it is torn or a file is missing or has another size."""
-    record = _read_record(path)
+    record = read_record(path)
     if record is None:
         return None
     for name, entry in record["files"].items():
@@ -298,7 +302,7 @@ def verify(path: Path, part: str = "") -> list[str]:
         path: the checkpoint.
         part: only files whose names in it begin so, e.g. `learner_group/`.
     """
-    record = _read_record(path)
+    record = read_record(path)
     if record is None:
         return [f"{DIGEST} is missing or damaged"]
     problems = []
@@ -359,7 +363,8 @@ def _sealed(record: str) -> str:
     return f'{{"digest": "{_text_digest(record)}", "record": {record}}}\n'
 
 
-def _read_record(path: Path) -> dict[str, Any] | None:
+def read_record(path: Path) -> dict[str, Any] | None:
+    """Read the record of a checkpoint's files; None if it is missing, torn or changed."""
     try:
         text = (path / DIGEST).read_text(encoding="utf-8")
         record = json.loads(text)["record"]

@@ -6,6 +6,8 @@ from rlx.errors import EvaluationAbandonedError, NonFiniteLossError, RlxError
 
 __all__ = [
     "EvaluationAbandonedError",
+    "MirrorError",
+    "MirrorUsageError",
     "NoCheckpointError",
     "NonFiniteLossError",
     "RlxError",
@@ -35,6 +37,22 @@ class RunSpecChangedError(RlxError):
 
 class RunDirectoryError(RlxError):
     """The run directory cannot be read or written."""
+
+
+class MirrorError(RlxError):
+    """The bucket that keeps a copy of runs refuses, or cannot be reached.
+
+    Attributes:
+        code: S3's word for it, e.g. `AccessDenied`; empty if it was never asked.
+    """
+
+    def __init__(self, what: str, where: str = "", next: str = "", code: str = "") -> None:
+        super().__init__(what, where, next)
+        self.code = code
+
+
+class MirrorUsageError(RlxError):
+    """What was given is no place for a copy of runs."""
 
 
 class NoCheckpointError(RlxError):

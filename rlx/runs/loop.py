@@ -18,6 +18,7 @@ from rlx.runs.directory import RunDirectory
 from rlx.runs.engine import Engine, EngineFactory
 from rlx.runs.errors import EvaluationAbandonedError, NoCheckpointError, RlxError
 from rlx.runs.metrics import MetricsWriter, discard_after, read_ratings
+from rlx.runs.mirror import Mirror, MirrorOutcome
 from rlx.runs.policies import PolicyStore
 from rlx.runs.signals import SignalGuard
 from rlx.runs.stopping import Periodic, limits, reached
@@ -31,7 +32,8 @@ class RunResult:
     """How a session ended.
 
     `state` is `finished`, `stopped` or `failed`; `row` the last metrics; `error` what failed; `interrupted`
-    whether a second Ctrl-C ended it without a checkpoint.
+    whether a second Ctrl-C ended it without a checkpoint; `mirror` whether all of it is in the bucket, None
+    if there is none.
     """
 
     path: Path
@@ -43,6 +45,7 @@ class RunResult:
     warnings: list[str] = field(default_factory=list)
     error: BaseException | None = None
     interrupted: bool = False
+    mirror: MirrorOutcome | None = None
 
 
 def train(
@@ -56,6 +59,7 @@ def train(
     tensorboard: bool = True,
     protocol: Mapping[str, Any] | None = None,
     around: Callable[[Path], AbstractContextManager[object]] = nullcontext,
+    mirror: Mirror | None = None,
 ) -> RunResult:
     """Train one run until a stop condition, a signal or an error; start it or go on with it.
 
@@ -69,6 +73,7 @@ def train(
         tensorboard: whether to write event files.
         protocol: how the environment is played, for the manifest; by default what the spec says.
         around: makes what is entered once the directory is ready, e.g. to catch the noise of libraries in it.
+        mirror: keeps a copy in a bucket; what it fails to do ends no training.
 
     Returns:
         How it ended; errors of the engine are in it, not raised.
@@ -77,9 +82,11 @@ def train(
         RlxError: the directory cannot be used (it exists, is locked, was made by another spec).
     """
     guard = SignalGuard()
-    with run_dir.locked(), guard:
+    with run_dir.locked(), guard, mirror or nullcontext():
+        if mirror is not None and if_exists == "overwrite":
+            mirror.clear()
         resumed = run_dir.prepare(spec, if_exists, protocol)
-        session = _Session(spec, run_dir, engine_factory, view, guard, clock, tensorboard)
+        session = _Session(spec, run_dir, engine_factory, view, guard, clock, tensorboard, mirror)
         with around(run_dir.path):
             return session.run(resumed)
 
@@ -96,13 +103,17 @@ class _Session:
         guard: SignalGuard,
         clock: Callable[[], float],
         tensorboard: bool,
+        mirror: Mirror | None,
     ) -> None:
+        self.mirror = mirror
         self.spec, self.run_dir, self.guard, self.clock = spec, run_dir, guard, clock
         self.view = SteadyView(view)
         self.engine_factory = engine_factory
         self.tensorboard = tensorboard
         self.stop = limits(spec.stop)
         self.store = CheckpointStore(run_dir.checkpoints, spec.checkpointing.keep_last)
+        if mirror is not None:
+            self.store.pinned = lambda: mirror.pinned
         self.policies = PolicyStore(run_dir.best)
         self.result = RunResult(run_dir.path, states.FAILED)
         self.engine: Engine | None = None
@@ -121,8 +132,11 @@ class _Session:
 
     def run(self, resumed: bool) -> RunResult:
         """Build, restore, iterate, end; always leaves a true state in the manifest."""
-        self.run_dir.begin_session(resumed=resumed)
+        where = {} if self.mirror is None else {"mirror": self.mirror.bucket.url}
+        self.run_dir.begin_session(resumed=resumed, **where)
         self.view.start(self._context())
+        if self.mirror is not None:
+            self.mirror.start()
         error: BaseException | None = None
         try:
             self._open(resumed)
@@ -175,6 +189,7 @@ class _Session:
             self.row = self._train_once()
             reason = reached(self.stop, self.row)
             steps = int(self.row.get("env_steps") or 0)
+            self._tell_mirror()
             if reason or self.guard.stop_requested:
                 break
             if test.due(self.clock(), steps):
@@ -221,6 +236,7 @@ class _Session:
         if self.metrics is not None:
             self._guarded("closing the metrics", self.metrics.close)
         self.run_dir.end_session(result.state, error=failure, **facts)
+        self._end_mirror()
         self.view.finish(result)
         if self.engine is not None:
             self._guarded("stopping the engine", self.engine.stop)
@@ -344,6 +360,8 @@ class _Session:
             self.view.checkpoint(outcome.path.name)
             self._event(f"saved {outcome.path.name} ({outcome.size_bytes / 2**20:.1f} MiB)")
             self._refresh_manifest(outcome)
+            if self.mirror is not None:
+                self.mirror.poke()
         elif isinstance(outcome, CheckpointFailure):
             self._warn(outcome.message)
 
@@ -389,6 +407,25 @@ class _Session:
         else:
             self._event(f"resumed from {checkpoint.path.name} at {checkpoint.env_steps} env steps{aside}")
         self.store.ratings.update(read_ratings(self.run_dir.path))
+
+    # The copy in a bucket ---------------------------------------------------------------------------------
+
+    def _tell_mirror(self) -> None:
+        for level, text in self.mirror.drain() if self.mirror is not None else ():
+            (self._warn if level == "warning" else self._event)(text)
+
+    def _end_mirror(self) -> None:
+        """Wait, within bounds, until all is in the bucket; say whether it is."""
+        if self.mirror is None:
+            return
+        self._tell_mirror()
+        try:
+            outcome = self.mirror.flush()
+        except KeyboardInterrupt:
+            outcome = MirrorOutcome(self.mirror.bucket.url, False, "given up (Ctrl-C)")
+        self._tell_mirror()
+        self.result.mirror = outcome
+        (self._event if outcome.complete else self._warn)(str(outcome))
 
     # Small things ---------------------------------------------------------------------------------------
 
