@@ -38,10 +38,10 @@ def fetch(
         ClusterError: the storage cannot be reached.
     """
     if spec.storage.startswith("s3://"):
-        from rlx.runs.mirror import fetch_run, list_runs
+        from rlx.runs.remote import fetch_run, list_runs
 
-        names = choose([run.name for run in list_runs(spec.storage)], wanted, spec.storage)
-        return [fetch_run(spec.storage, name, root, checkpoints=checkpoints) for name in names]
+        names = choose([str(run["run"]) for run in list_runs(spec.storage)], wanted, spec.storage)
+        return [fetch_run(spec.storage, name, root, checkpoints=checkpoints, say=say) for name in names]
     head = machines.head()
     runs = {str(run["run"]): run for run in runs_on(head, spec)}
     folders = []
