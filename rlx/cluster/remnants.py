@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from rlx.cluster import names
 from rlx.cluster.machines import HEAD, Hosts, Instances
 from rlx.cluster.on_premise import look_at_hosts, take_down_hosts
 from rlx.cluster.spec import AnyCluster, AwsCluster, OnPremiseCluster
@@ -29,7 +30,12 @@ def end_remnants(
         return
     assert isinstance(spec, AwsCluster)
     assert isinstance(machines, Instances)
-    workers = [one.id for one in machines.all() if one.alive and one.group != HEAD]
+    there = [one for one in machines.all() if one.alive]
+    if all(one.group != HEAD for one in there):
+        # A new head may get an old address, with another key.
+        folder = names.state_folder(spec.region, spec.name, home)
+        (folder / "known_hosts").unlink(missing_ok=True)
+    workers = [one.id for one in there if one.group != HEAD]
     if workers:
         say(f"{spec.name} has {len(workers)} workers left and no head that answers: they are ended")
         machines.aws.call("ec2", "terminate_instances", InstanceIds=workers)

@@ -37,7 +37,7 @@ _STEP = re.compile(r"\[(\d/7)\]\s+(.*)")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 #: What in the autoscaler's logs tells why a node does not come.
 _TELLING = re.compile(
-    r"rlx: |Insufficient|LimitExceeded|InvalidParameter|Unauthorized|AccessDenied|MaxSpotInstanceCount"
+    r"^rlx: |Insufficient|LimitExceeded|InvalidParameter|Unauthorized|AccessDenied|MaxSpotInstanceCount"
     r"|SpotMaxPriceTooLow|Unsupported|Permission denied|No route to host|Connection (refused|timed out)"
     r"|Host key verification failed|No such file|command not found|Could not resolve|exit code"
 )

@@ -1,4 +1,4 @@
-"""A simulated AWS whose instances are hosts out of namespaces: moto answers, a thread keeps the hosts like it.
+"""A simulated AWS whose instances are hosts out of namespaces: moto answers, a thread makes the hosts.
 
 Every call is recorded, with the access key that made it: this machine's, or the head's role.
 """
@@ -52,7 +52,9 @@ class SimulatedAws:
         self.hosts = hosts
         self.folder = folder
         self.url = f"http://{hosts.gateway}:{_PORT}"
-        self.profile = f"export AWS_ENDPOINT_URL={self.url} AWS_EC2_METADATA_SERVICE_ENDPOINT={self.url}\n{profile}"
+        self.profile = (
+            f"export AWS_ENDPOINT_URL={self.url} AWS_EC2_METADATA_SERVICE_ENDPOINT={self.url}\n{profile}"
+        )
         self.recording = folder / "recording"
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True)
@@ -63,8 +65,12 @@ class SimulatedAws:
     def __enter__(self) -> SimulatedAws:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.recording.unlink(missing_ok=True)
-        environment = {**os.environ, "MOTO_ENABLE_RECORDING": "true", "MOTO_RECORDER_FILEPATH": str(self.recording)}
-        log = open(self.folder / "moto.log", "wb")  # noqa: SIM115
+        environment = {
+            **os.environ,
+            "MOTO_ENABLE_RECORDING": "true",
+            "MOTO_RECORDER_FILEPATH": str(self.recording),
+        }
+        log = open(self.folder / "moto.log", "wb")
         command = [str(Path(sys.executable).with_name("moto_server")), "-H", "0.0.0.0", "-p", str(_PORT)]
         self._server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=self.folder)
         log.close()
