@@ -37,5 +37,13 @@ class NonFiniteLossError(RlxError):
     """The loss or a gradient became NaN or infinite. Raised by a learner; ends the run."""
 
 
+class CheckpointError(RlxError):
+    """The state of a learner could not be written or read."""
+
+
+class NeverStartedError(RlxError):
+    """A process of the run failed while it started, or found no room within the time for it. Ends the run."""
+
+
 class ProcessGoneError(RlxError):
     """A process of the run died and may not be started again. Ends the run."""

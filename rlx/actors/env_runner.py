@@ -69,6 +69,7 @@ class CollectReport:
         worker_index, env_steps, episodes, version, weights_seconds: see the names.
         sample_seconds: spent acting and stepping.
         shard_seconds: spent waiting for a shard to take earlier blocks.
+        epsilon_mean: of the lanes; None if the runner only waited for its shard.
         has_weights: False if the runner acted on weights nobody sent it (it was restarted).
         lost_env_steps: env steps of blocks that a dead shard did not take.
         plugin_metrics: name -> value.
@@ -83,7 +84,7 @@ class CollectReport:
     sample_seconds: float
     shard_seconds: float
     weights_seconds: float
-    epsilon_mean: float
+    epsilon_mean: float | None
     lost_env_steps: int = 0
     episodes: list[Episode] = field(default_factory=list)
     plugin_metrics: dict[str, float] = field(default_factory=dict)
@@ -99,6 +100,10 @@ class ReplayEnvRunner(SingleAgentEnvRunner):
 
     #: Blocks that may be on their way to a shard before this runner waits for it.
     MAX_BLOCKS_IN_FLIGHT = 2
+    #: Seconds that one request waits for a shard that takes no blocks; then it answers without having acted.
+    SHARD_WAIT_SECONDS = 5.0
+    #: Seconds that blocks on their way are waited for before a checkpoint.
+    FLUSH_SECONDS = 2.0
 
     def __init__(self, *, config: Any, **kwargs: Any) -> None:
         super().__init__(config=config, **kwargs)
@@ -164,18 +169,28 @@ class ReplayEnvRunner(SingleAgentEnvRunner):
             self.version = max(self.version, version)
         else:
             try:
-                state = ray.get(weights) if isinstance(weights, ray.ObjectRef) else weights
+                # Half of the time after which this runner would be taken for dead.
+                timeout = self.config.rlx.fault_tolerance.runner_timeout_seconds / 2
+                remote = isinstance(weights, ray.ObjectRef)
+                state = ray.get(weights, timeout=timeout) if remote else weights
             except ray.exceptions.RayError:
-                pass  # the learner died before it gave them: act on with what is here
+                pass  # the learner died, or is out of reach: act on with what is here
             else:
                 self.module.set_state(state)
                 self.version = version
         return time.perf_counter() - started
 
     def collect(self, request: CollectRequest) -> CollectReport:
-        """Act for `request.steps` rows in every lane and send the block to the shard."""
+        """Act for `request.steps` rows in every lane and send the block to the shard.
+
+        While the shard does not take what it was sent before, nothing is acted: the report counts no step,
+        so that the driver sees that this runner lives.
+        """
         assert self.lanes is not None
         weights_seconds = self._take_weights(request.weights, request.version)
+        started = time.perf_counter()
+        if not self._has_room(self._patience()):
+            return self._waiting_report(weights_seconds, time.perf_counter() - started)
         self._first_env_step_at = self._first_env_step_at or time.time()
         started = time.perf_counter()
         block, episodes, epsilon_mean = self.lanes.collect(
@@ -213,21 +228,46 @@ class ReplayEnvRunner(SingleAgentEnvRunner):
             shard.add(block)
             return
         self._pending.append((shard.add.remote(block), env_steps))
-        while len(self._pending) > self.MAX_BLOCKS_IN_FLIGHT:
-            reference, steps = self._pending.pop(0)
+        self._has_room(self._patience())
+
+    def _patience(self) -> float:
+        return min(self.SHARD_WAIT_SECONDS, self.config.rlx.fault_tolerance.runner_timeout_seconds / 4)
+
+    def _has_room(self, timeout_seconds: float, room: int = MAX_BLOCKS_IN_FLIGHT) -> bool:
+        """Wait until at most `room` blocks are on their way; return whether that came true in time.
+
+        Ray holds calls to a shard that starts again, so that blocks arrive when it is back.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while len(self._pending) > room:
+            reference, steps = self._pending[0]
             try:
-                ray.get(reference)
+                ray.get(reference, timeout=max(0.0, deadline - time.monotonic()))
+            except ray.exceptions.GetTimeoutError:
+                return False
             except ray.exceptions.RayError:
                 self._lost_env_steps += steps
+            self._pending.pop(0)
+        return True
+
+    def _waiting_report(self, weights_seconds: float, waited_seconds: float) -> CollectReport:
+        lost, self._lost_env_steps = self._lost_env_steps, 0
+        return CollectReport(
+            worker_index=self.worker_index or 0,
+            env_steps=0,
+            version=self.version,
+            has_weights=self.version >= 0,
+            sample_seconds=0.0,
+            shard_seconds=waited_seconds,
+            weights_seconds=weights_seconds,
+            epsilon_mean=None,
+            lost_env_steps=lost,
+            first_env_step_at=self._first_env_step_at,
+        )
 
     def flush(self) -> int:
-        """Wait until every block sent so far is in its shard; return the env steps lost on the way."""
-        for reference, steps in self._pending:
-            try:
-                ray.get(reference)
-            except ray.exceptions.RayError:
-                self._lost_env_steps += steps
-        self._pending.clear()
+        """Wait a little for blocks on their way to the shard; return the env steps lost so far."""
+        self._has_room(self.FLUSH_SECONDS, room=0)
         return self._lost_env_steps
 
     def restart_episodes(self, seed: int) -> None:

@@ -15,7 +15,8 @@ class CheckpointJob:
     """Small states are written; the replay may still be on its way.
 
     Attributes:
-        info: counters at the moment of the checkpoint, for the manifest.
+        info: counters at the moment of the checkpoint, for the manifest; when it is done also
+            `missing_shards`, the indices of those that were away.
     """
 
     def __init__(self, shards: ShardGroup, info: dict[str, Any]) -> None:
@@ -24,7 +25,10 @@ class CheckpointJob:
 
     def done(self) -> bool:
         """Return whether everything is written. Raises what failed."""
-        return self.shards.save_done()
+        if not self.shards.save_done():
+            return False
+        self.info["missing_shards"] = sorted(self.shards.missing)
+        return True
 
     def wait(self) -> None:
         """Block until everything is written. Raises what failed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Mapping
 from typing import Any, Self
 
 import gymnasium as gym
@@ -19,6 +20,7 @@ from rlx.actors.epsilon import EpsilonSource
 from rlx.envs.spec import EnvSpec, resolve_env
 from rlx.envs.vector import EnvInfo, describe_env
 from rlx.experiment.check import learner_threads
+from rlx.experiment.memory import EnvShape, PartSizes, SequenceShape, part_sizes
 from rlx.experiment.spec import ExperimentSpec
 from rlx.learners.q_learner import QLearner
 from rlx.networks.q_network import QNetworkConfig
@@ -52,6 +54,7 @@ class ReplayConfig(AlgorithmConfig):
     """
 
     rlx: ExperimentSpec
+    _placed_learner_threads: int | None = None
 
     def from_experiment(self, spec: ExperimentSpec, *, seed: int | None = None) -> Self:
         """Fill this config from a resolved experiment with one environment.
@@ -134,9 +137,34 @@ class ReplayConfig(AlgorithmConfig):
             return device_of(asked)
         return torch.device("cpu") if worker_index else device_of(self.rlx.learners.device)
 
+    def place_learners(self, threads: int | None, resources: Mapping[str, float]) -> None:
+        """Take what the plan of a cluster says of learners.
+
+        Args:
+            threads: torch threads of each; None: as many as this machine leaves.
+            resources: of Ray, to put each learner's process where the plan has it.
+        """
+        self._placed_learner_threads = threads
+        self.learners(custom_resources_per_learner=dict(resources))
+
     def learner_torch_threads(self) -> int:
-        """Return the torch threads of a learner on this machine."""
+        """Return the torch threads of a learner: by the plan of the cluster, or on this machine."""
+        if self._placed_learner_threads is not None:
+            return self._placed_learner_threads
         return learner_threads(self.rlx, self.rlx.resources.num_cpus or len(os.sched_getaffinity(0)))
+
+    def part_sizes(self) -> PartSizes:
+        """Return the bytes of each part of the run."""
+        info = self._env_info
+        shape = EnvShape(
+            frame_shape=tuple(info.frame_shape),
+            dtype_bytes=np.dtype(info.frame_dtype).itemsize,
+            frame_stack=info.frame_stack,
+            num_actions=info.num_actions,
+        )
+        plugins = self.plugin_set()
+        sequences = plugins.only("sequences", self.rlx.training.n_step)
+        return part_sizes(self.rlx, shape, SequenceShape.of(sequences, plugins.merged("network")))
 
     def module_spaces(self) -> dict[str, Any]:
         """Return RLlib's spaces: the stacked observation and the discrete action."""

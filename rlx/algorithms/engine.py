@@ -27,9 +27,12 @@ from rlx.algorithms.checkpoint import ENGINE_FOLDER, CheckpointJob
 from rlx.algorithms.config import ReplayConfig
 from rlx.algorithms.gone import gone_error
 from rlx.algorithms.learner_pool import LearnerPool, LearnersDiedError
+from rlx.algorithms.nodes import NodeWatch, Reservation, learner_threads_of, plan_cluster
 from rlx.algorithms.progress import Progress
+from rlx.algorithms.runner_group import placed_runners
 from rlx.algorithms.runner_pool import RunnerPool
 from rlx.algorithms.shard_group import ShardGroup
+from rlx.errors import CheckpointError
 from rlx.networks.determinism import settle_determinism
 from rlx.replay.rate_limiter import RateLimiter
 
@@ -39,6 +42,8 @@ logger = logging.getLogger(__name__)
 _LEARN_SLICE_SECONDS = 0.05
 #: Updates granted at once where the learner runs free.
 _MOST_UPDATES = 1_000_000
+#: Seconds that an evaluation waits for the weights of a learner in another process.
+_WEIGHTS_SECONDS = 30.0
 #: Env steps of an iteration in deterministic mode, where no clock may decide.
 DETERMINISTIC_ITERATION_ENV_STEPS = 1000
 
@@ -49,12 +54,28 @@ class ReplayAlgorithm(Algorithm):
     config: ReplayConfig
 
     def setup(self, config: ReplayConfig) -> None:
-        """Start runners and learners (RLlib), then shards, and connect them."""
-        super().setup(config)
-        spec = self.config.rlx
-        settle_determinism(spec.debugging.deterministic)
-        self.shards = ShardGroup(self.config)
-        self.runners = RunnerPool(self.env_runner_group, self.shards, self.config)
+        """Start runners and learners (RLlib), then shards, and connect them.
+
+        On several nodes by a plan of who lives where (docs/design/0003-nodes.md).
+
+        Raises:
+            NeverStartedError: a process failed while it started, or found no room in time.
+        """
+        spec = config.rlx
+        limit = spec.fault_tolerance.startup_timeout_seconds
+        self.plan = plan_cluster(spec, config.part_sizes())
+        self.nodes = None if self.plan is None else NodeWatch()
+        self._reservation = None if self.plan is None else Reservation(spec, self.plan, limit)
+        config = self._placed(config)
+        try:
+            with placed_runners(self.plan, limit):
+                super().setup(config)
+            settle_determinism(spec.debugging.deterministic)
+            self.shards = ShardGroup(self.config, self.plan, self.nodes)
+        except BaseException:
+            self.cleanup()
+            raise
+        self.runners = RunnerPool(self.env_runner_group, self.shards, self.config, self.nodes)
         self.learners = LearnerPool(self.learner_group, self.config)
         self.learners.connect(self.shards.shards)
         self.limiter = RateLimiter(
@@ -75,7 +96,18 @@ class ReplayAlgorithm(Algorithm):
         self._checkpoints = 0
         self._eval_modules: Any = None
         self.learner_restarts = 0
+        self._restored: list[int] = []
         self._share_parameters()
+
+    def _placed(self, config: ReplayConfig) -> ReplayConfig:
+        """Return the config with what the plan says of learners; it becomes this algorithm's."""
+        threads, resources = None, {}
+        if self.plan is not None:
+            threads, resources = learner_threads_of(config.rlx, self.plan), self.plan.learner_resources()
+        self.config = config.copy(copy_frozen=False)
+        self.config.place_learners(threads, resources)
+        self.config.freeze()
+        return self.config
 
     def _share_parameters(self) -> None:
         """Let a local runner act with the local learner's own parameters instead of copies."""
@@ -152,7 +184,8 @@ class ReplayAlgorithm(Algorithm):
             self.first_env_step_at = self.first_env_step_at or report.first_env_step_at
             self.progress.add_collected(report)
             self.limiter.insert(report.env_steps)
-            self._starved = False
+            if report.env_steps:  # none: the runner waits for its shard
+                self._starved = False
 
     @property
     def learners_version(self) -> int:
@@ -194,16 +227,52 @@ class ReplayAlgorithm(Algorithm):
         """Take restarted runners back (RLlib hook); their next request carries the weights."""
         if env_runner_group is not self.env_runner_group or self.runners.local:
             return []
-        restored = env_runner_group.probe_unhealthy_env_runners()
-        if restored:
-            self.events += self.runners.restored(restored)
+        self._take_back()
+        restored, self._restored = self._restored, []
         return restored
 
+    def _take_back(self) -> None:
+        back, events = self.runners.restored()
+        self._restored += back
+        self.events += events
+
     def _look_after_processes(self) -> None:
+        self._look_after_nodes()
         self.events += self.shards.check_restarted()
         self.runners.check_gone()
+        self._take_back()
+        self._tell_full_strength()
         if not self.learners.updates_in_flight and not self.learners.alive():
             self._replace_learners(LearnersDiedError("a learner process is gone"))
+
+    def _look_after_nodes(self) -> None:
+        """Tell which nodes went, with what they held, and which came."""
+        if self.nodes is None:
+            return
+        for came, node_id, name in self.nodes.changes():
+            held = "" if came else self._lost_with(node_id)
+            self.events.append(self.nodes.describe(came, name, held))
+
+    def _lost_with(self, node_id: str) -> str:
+        """Take what was on a node out of service, and say what: runners 1, 2 and replay shard 0 with ..."""
+        runners = self.runners.lose(node_id)
+        parts = []
+        if runners:
+            parts.append(f"runner{'s' if len(runners) > 1 else ''} {', '.join(map(str, runners))}")
+        parts += [
+            f"replay shard {index} with {env_steps} env steps"
+            for index, env_steps in self.shards.lose(node_id)
+        ]
+        return " and ".join(parts)
+
+    def _tell_full_strength(self) -> None:
+        """Tell when all that was lost with a node works again."""
+        if self.nodes is None or self.nodes.lost_at is None:
+            return
+        runners, shards = self.runners, self.shards
+        if runners.healthy == runners.count and shards.healthy == len(shards.shards):
+            counts = (0 if runners.local else runners.count, len(shards.shards) if shards.remote else 0)
+            self.events.append(self.nodes.full_again(*counts))
 
     def _replace_learners(self, error: Exception) -> None:
         """Start new learners from the last checkpoint, else from the last weights sent to runners."""
@@ -262,7 +331,9 @@ class ReplayAlgorithm(Algorithm):
                 "replay_ratio": self.limiter.measured_ratio,
                 "replay_ratio_target": spec.replay.samples_per_env_step or 0.0,
                 "lr": spec.training.lr,
+                "alive_nodes": 1 if self.nodes is None else self.nodes.alive,
                 "healthy_runners": self.runners.healthy,
+                "healthy_shards": self.shards.healthy,
                 "restarted_runners": self.runners.restarts,
                 "restarted_shards": self.shards.restarts,
                 "restarted_learners": self.learner_restarts,
@@ -319,7 +390,13 @@ class ReplayAlgorithm(Algorithm):
             self._eval_modules = spec.build()
             self._eval_modules[DEFAULT_MODULE_ID].eval().requires_grad_(False)
         module = self._eval_modules[DEFAULT_MODULE_ID]
-        module.set_state(ray.get(self.learners.weights()))
+        try:
+            weights = ray.get(self.learners.weights(), timeout=_WEIGHTS_SECONDS)
+        except ray.exceptions.RayError:  # dead or out of reach: the last ones that it gave
+            weights, _ = self._last_weights()
+            if weights is None:
+                raise
+        module.set_state(weights)
         return module
 
     def save_policy(self, directory: Path | str) -> None:
@@ -349,6 +426,8 @@ class ReplayAlgorithm(Algorithm):
         self._take_reports(0.0)  # what was on its way is in the shards now, and counts
         self._log_env_steps()
         super().save_to_path(directory)
+        if not self.learners.local and not any((directory / "learner_group").rglob("*.pkl")):
+            raise CheckpointError("the learner did not write its state")  # RLlib passes over that
         own = directory / ENGINE_FOLDER
         own.mkdir(parents=True, exist_ok=True)
         self._checkpoints += 1
@@ -405,13 +484,19 @@ class ReplayAlgorithm(Algorithm):
         self._checkpoints = state["checkpoints"]
         self._starved = state["starved"]
         if (own / "replay").is_dir():
-            self.shards.load(own / "replay")
+            self.events += self.shards.load(own / "replay")
         going_on = self.runners.set_lane_states(state["runners"])
         if going_on < len(state["runners"]):
             self.events.append("episodes in progress could not be saved and start anew")
             if self.config.rlx.debugging.deterministic:
                 self.runners.restart_episodes(self._restart_seed())
         self._weights, self._weights_version = None, -1
+        # RLlib passes over a learner that could not take its state.
+        if self.learners.total_updates() != self.progress.updates:
+            raise CheckpointError(
+                f"the learner has {self.learners.total_updates()} updates, "
+                f"the checkpoint {self.progress.updates}"
+            )
 
     def restore(self, directory: Path | str) -> None:
         """Take a checkpoint; only right after construction.
@@ -424,7 +509,9 @@ class ReplayAlgorithm(Algorithm):
         self.restore_from_path(str(Path(directory).absolute()))
 
     def cleanup(self) -> None:
-        """End runners, learners and shards (RLlib hook)."""
+        """End runners, learners and shards, and give reserved cores back (RLlib hook)."""
         super().cleanup()
         if hasattr(self, "shards"):
             self.shards.stop()
+        if self._reservation is not None:
+            self._reservation.release()

@@ -1,38 +1,8 @@
-"""Telling a process that Ray has given up from one that it is starting again."""
+"""Saying of a process that Ray has given up, and why."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-import ray
-
 from rlx.errors import ProcessGoneError
-
-
-def gone(answers: Mapping[str, Any], timeout_seconds: float = 0.2) -> list[str]:
-    """Return the names of the actors that are dead for good.
-
-    Args:
-        answers: name -> reference of a call just made. Ray holds back a call to an actor that is starting
-            again, and answers one to an actor that is out of restarts with `ActorDiedError` at once.
-        timeout_seconds: how long to wait for all of them.
-    """
-    if not answers:
-        return []
-    references = list(answers.values())
-    ready, _ = ray.wait(references, num_returns=len(references), timeout=timeout_seconds)
-    return [name for name, reference in answers.items() if reference in ready and _died(reference)]
-
-
-def _died(reference: Any) -> bool:
-    try:
-        ray.get(reference)
-    except ray.exceptions.ActorDiedError:
-        return True
-    except ray.exceptions.RayError:
-        return False
-    return False
 
 
 def gone_error(

@@ -50,7 +50,8 @@ class Progress:
         self.episodes += len(report.episodes)
         self.returns.extend(episode.episode_return for episode in report.episodes)
         self.lengths.extend(episode.length_env_steps for episode in report.episodes)
-        self._newest["epsilon_mean"] = report.epsilon_mean
+        if report.epsilon_mean is not None:
+            self._newest["epsilon_mean"] = report.epsilon_mean
         self._newest.update(report.plugin_metrics)
 
     def add_learned(self, report: LearnReport) -> None:

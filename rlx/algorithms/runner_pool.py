@@ -8,15 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
 from rlx.actors.env_runner import CollectReport, CollectRequest
-from rlx.algorithms.gone import gone, gone_error
+from rlx.algorithms.gone import gone_error
+from rlx.algorithms.nodes import NodeWatch
+from rlx.algorithms.runner_group import PlacedRunnerGroup
 from rlx.algorithms.shard_group import ShardGroup
 
 logger = logging.getLogger(__name__)
 
 _TAG = "collect"
+#: Seconds between two looks at runners that are out of service.
+_PROBE_SECONDS = 1.0
+#: Seconds that a runner gets, beyond the time of a request, to hand over what it remembers.
+_STATE_SECONDS = 5.0
 
 
 @dataclass
@@ -27,6 +32,7 @@ class _Runner:
     steps_since_weights: int = 1 << 60
     last_answer: float = 0.0
     in_flight: int = 0
+    answer_seconds: float = 0.0
 
 
 class RunnerPool:
@@ -35,23 +41,32 @@ class RunnerPool:
     With no runner processes the one in the driver is called directly, by the same requests.
 
     Args:
-        group: RLlib's group of runners.
+        group: the runners.
         shards: where their blocks go.
         config: a `ReplayConfig`.
+        nodes: those of the cluster; None on one machine.
     """
 
-    def __init__(self, group: EnvRunnerGroup, shards: ShardGroup, config: Any) -> None:
+    def __init__(
+        self, group: PlacedRunnerGroup, shards: ShardGroup, config: Any, nodes: NodeWatch | None = None
+    ) -> None:
         self.group = group
         self.shards = shards
+        self.nodes = nodes
         self.settings = config.rlx.env_runners
         self.faults = config.rlx.fault_tolerance
         self.timeout_seconds = self.faults.runner_timeout_seconds
         self.local = group.num_remote_env_runners() == 0
         self.shares_parameters = False
-        ids = [0] if self.local else group.healthy_env_runner_ids()
+        ids = [0] if self.local else self._manager.actor_ids()
         self._runners = {index: _Runner(last_answer=time.monotonic()) for index in ids}
         self._done: list[CollectReport] = []
         self.restarts = 0
+        self._homes = {index: found.node for index, found in group.whereabouts.items()}
+        #: Restarts that were not for the loss of a node, of each runner; counted here only in a cluster.
+        self._deaths = dict.fromkeys(ids, 0)
+        self._probed_at = time.monotonic()
+        self._back: list[int] = []
 
     @property
     def _manager(self) -> Any:
@@ -128,14 +143,33 @@ class RunnerPool:
         for result in self._manager.fetch_ready_async_reqs(tags=_TAG, timeout_seconds=0.0):
             state = self._runners[result.actor_id]
             if result.ok:
+                now = time.monotonic()
                 state.in_flight = max(0, state.in_flight - 1)
-                state.last_answer = time.monotonic()
+                state.answer_seconds, state.last_answer = now - state.last_answer, now
                 reports.append(self._take_in(result.get()))
             else:
                 logger.info("runner %d failed: %s", result.actor_id, result.get())
                 self._forget(result.actor_id)
         self._end_silent_runners()
+        self._probe()
         return reports
+
+    def _probe(self) -> None:
+        """Take runners back that live again.
+
+        Raises:
+            ProcessGoneError: one does not.
+        """
+        if self.healthy == len(self._runners) or time.monotonic() - self._probed_at < _PROBE_SECONDS:
+            return
+        self._probed_at = time.monotonic()
+        back, gone = self.group.probe()
+        for index, error in gone.items():
+            restarts = self.faults.restart_failed_env_runners
+            raise gone_error(f"runner {index}", restarts, self.faults.max_restarts, error) from error
+        for index in back:
+            self._forget(index)
+        self._back += back
 
     def _take_in(self, report: CollectReport) -> CollectReport:
         """Put a block that came with its report into the shard in this process."""
@@ -157,14 +191,42 @@ class RunnerPool:
                 ray.kill(self._manager.actors()[index], no_restart=False)
                 state.last_answer = now
 
-    def restored(self, indices: list[int]) -> list[str]:
-        """Note runners that came back after a restart; return a sentence for each."""
-        for index in indices:
+    def restored(self) -> tuple[list[int], list[str]]:
+        """Return the runners that came back since the last call, and a sentence for each.
+
+        Raises:
+            ProcessGoneError: one died more often than it may.
+        """
+        back, self._back = self._back, []
+        self.restarts += len(back)
+        return back, [self._restarted(index) for index in back]
+
+    def _restarted(self, index: int) -> str:
+        home, before = self.group.whereabouts[index].node, self._homes.get(index, "")
+        self._homes[index] = home
+        if self.nodes is None:
+            return f"runner {index} died and was restarted; its episodes in progress are lost"
+        name = self.nodes.name(home)
+        if not self.nodes.is_alive(before):
+            return f"runner {index} was started again on {name}; its episodes in progress are lost"
+        self._deaths[index] += 1
+        if self._deaths[index] > self.faults.max_restarts:
+            raise gone_error(f"runner {index}", True, self.faults.max_restarts)
+        return f"runner {index} died and was restarted on {name}; its episodes in progress are lost"
+
+    def lose(self, node_id: str) -> list[int]:
+        """Take the runners of a node that is gone out of service, and return them."""
+        lost = sorted(index for index, home in self._homes.items() if home == node_id)
+        for index in lost:
+            # Ray tells it only of those that hold a request.
+            self._manager.set_actor_state(index, healthy=False)
             self._forget(index)
-        self.restarts += len(indices)
-        return [
-            f"runner {index} died and was restarted; its episodes in progress are lost" for index in indices
-        ]
+        return lost
+
+    @property
+    def count(self) -> int:
+        """Return how many runners there are to be."""
+        return len(self._runners)
 
     def check_gone(self) -> None:
         """Raise if a runner died and is not started again.
@@ -172,12 +234,8 @@ class RunnerPool:
         Raises:
             ProcessGoneError: naming it.
         """
-        if self.local:
-            return
-        unhealthy = set(self._runners) - set(self.group.healthy_env_runner_ids())
-        actors = self._manager.actors()
-        for name in gone({f"runner {index}": actors[index].ping.remote() for index in sorted(unhealthy)}):
-            raise gone_error(name, self.faults.restart_failed_env_runners, self.faults.max_restarts)
+        if not self.local:
+            self._probe()
 
     @property
     def healthy(self) -> int:
@@ -185,20 +243,34 @@ class RunnerPool:
         return 1 if self.local else self.group.num_healthy_remote_workers()
 
     def lane_states(self) -> dict[int, Any]:
-        """Wait for blocks on their way, and return every runner's lane state by index."""
+        """Wait for blocks on their way, and return every runner's lane state by index.
+
+        Without those that do not answer in good time: their episodes start anew when the run is resumed.
+        """
         if self.local:
             return {0: self.group.local_env_runner.get_lane_state()}
-        results = self._manager.foreach_actor(_flushed_lane_state, timeout_seconds=self.timeout_seconds)
+        slowest = max((runner.answer_seconds for runner in self._runners.values()), default=0.0)
+        timeout = min(self.timeout_seconds, _STATE_SECONDS + 2 * slowest)
+        results = self._manager.foreach_actor(_flushed_lane_state, timeout_seconds=timeout)
         return {result.actor_id: result.get() for result in results if result.ok}
 
     def set_lane_states(self, states: dict[int, Any]) -> int:
         """Give runners their state back; return how many went on with their episodes."""
         if self.local:
             return int(self.group.local_env_runner.set_lane_state(states[0]))
+        asked = [
+            self._manager.actors()[index].set_lane_state.remote(states[index])
+            for index in set(states) & set(self._runners)
+        ]
+        ready, _ = (
+            ray.wait(asked, num_returns=len(asked), timeout=self.timeout_seconds) if asked else ([], [])
+        )
         going_on = 0
-        for index in set(states) & set(self._runners):
-            reference = self._manager.actors()[index].set_lane_state.remote(states[index])
-            going_on += int(ray.get(reference))
+        for reference in ready:
+            try:
+                going_on += int(ray.get(reference))
+            except ray.exceptions.RayActorError:
+                continue  # died meanwhile: it starts anew
         return going_on
 
     def restart_episodes(self, seed: int) -> None:

@@ -4,41 +4,108 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import ray
 
 from rlx.algorithms.gone import gone_error
-from rlx.replay.shard_actor import ReplayShardActor, create_shard
+from rlx.algorithms.nodes import ClusterPlan, NodeWatch, free_resources
+from rlx.algorithms.runner_group import last_line
+from rlx.algorithms.shard_save import ShardSave, load_shards
+from rlx.errors import NeverStartedError
+from rlx.experiment.memory import format_bytes
+from rlx.replay.shard_actor import ReplayShardActor, ShardStatus, create_shard
 
 logger = logging.getLogger(__name__)
+
+#: Seconds that an answer is waited for, once; a shard that is silent for longer is away until it answers.
+_ANSWER_SECONDS = 5.0
+#: Seconds for a shard to fix its state for a checkpoint: in a cluster, if it is away, on one machine.
+_SAVE_SECONDS, _SAVE_SECONDS_AWAY, _SAVE_SECONDS_ALONE = 10.0, 1.0, 120.0
+
+
+@dataclass
+class _Shard:
+    """What the group knows of one shard process."""
+
+    status: ShardStatus
+    asked: Any = None
+    away: bool = False
+    deaths: int = 0
+    stats: dict[str, int] = field(default_factory=dict)
 
 
 class ShardGroup:
     """Make shards, say who writes to which, sum their statistics, see to dead ones.
 
+    Every shard has at most one question before it, and none is waited for twice.
+
     Args:
         config: a `ReplayConfig`.
+        plan: of the cluster; None on one machine.
+        nodes: of the cluster; None on one machine.
+
+    Raises:
+        NeverStartedError: a shard failed while it started, or found no room in time.
     """
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, plan: ClusterPlan | None = None, nodes: NodeWatch | None = None) -> None:
         self.config = config
+        self.plan = plan
+        self.nodes = nodes
         self.remote = config.rlx.replay.num_shards > 0
         self.faults = config.rlx.fault_tolerance
-        count = max(1, config.rlx.replay.num_shards)
-        restarts = self.faults.max_restarts if self.faults.restart_failed_shards else 0
-        if self.remote:
-            options = {"max_restarts": restarts, "num_cpus": 0}
-            self.shards = [create_shard(config.shard_config(index), **options) for index in range(count)]
-            self._processes = ray.get([shard.process_id.remote() for shard in self.shards])
-        else:
-            self.shards = [ReplayShardActor(config.shard_config(0))]
-            self._processes = []
         self.lost_env_steps = 0
         self.restarts = 0
-        self._stats: list[dict[str, Any]] = [{} for _ in self.shards]
-        self._stats_at = 0.0
+        self.missing: dict[int, str] = {}
+        self._asked_at = 0.0
+        self._events: list[str] = []
+        self._save: ShardSave | None = None
+        self.shards: list[Any] = []
+        self._known: list[_Shard] = []
+        if not self.remote:
+            self.shards = [ReplayShardActor(config.shard_config(0))]
+            return
+        try:
+            for index in range(config.rlx.replay.num_shards):
+                self.shards.append(create_shard(config.shard_config(index), **self._options(index)))
+            self._known = [_Shard(status, stats=status.stats) for status in self._await_construction()]
+        except BaseException:
+            self.stop()
+            raise
+
+    def _options(self, index: int) -> dict[str, Any]:
+        restarts = self.faults.max_restarts if self.faults.restart_failed_shards else 0
+        if self.plan is None:
+            return {"max_restarts": restarts, "num_cpus": 0}
+        # Ray does not limit the restarts: those after the loss of a node do not count.
+        return {"max_restarts": -1 if restarts else 0, **self.plan.shard_options(index)}
+
+    def _await_construction(self) -> list[ShardStatus]:
+        limit = self.faults.startup_timeout_seconds
+        asked = [shard.status.remote() for shard in self.shards]
+        _, waiting = ray.wait(asked, num_returns=len(asked), timeout=limit)
+        if waiting:
+            names = ", ".join(str(asked.index(reference)) for reference in waiting)
+            wanted = "a process of its own"
+            if self.plan is not None:
+                wanted = f"1 CPU and {format_bytes(self.plan.sizes.shard)}"
+            raise NeverStartedError(
+                f"replay shard{'s' if len(waiting) > 1 else ''} {names} did not start within {limit:g} s "
+                f"(fault_tolerance.startup_timeout_seconds); each waits for {wanted}: {free_resources()}",
+                next="more shards (they are smaller), more memory, or more time",
+            )
+        found = []
+        for index, reference in enumerate(asked):
+            try:
+                found.append(ray.get(reference))
+            except ray.exceptions.RayActorError as error:
+                raise NeverStartedError(
+                    f"replay shard {index} could not be started: {last_line(error)}"
+                ) from error
+        return found
 
     def for_runner(self, worker_index: int) -> Any:
         """Return the shard that a runner's blocks go to, always the same one."""
@@ -46,30 +113,28 @@ class ShardGroup:
 
     def stats(self, max_age_seconds: float = 1.0) -> dict[str, float]:
         """Return sums over the shards of `env_steps`, `items`, `inserted`, `capacity` and so on."""
-        if not self.remote or time.monotonic() - self._stats_at > max_age_seconds:
-            self._stats = self._fetch_stats()
-            self._stats_at = time.monotonic()
+        if self.remote and time.monotonic() - self._asked_at > max_age_seconds:
+            self._look()
+        each = [known.stats for known in self._known] if self.remote else [self.shards[0].stats()]
         total: dict[str, float] = {}
-        for stats in self._stats:
+        for stats in each:
             for name, value in stats.items():
-                if isinstance(value, (int, float)):
-                    total[name] = total.get(name, 0) + value
+                total[name] = total.get(name, 0) + value
         return total
 
-    def _fetch_stats(self) -> list[dict[str, Any]]:
-        if not self.remote:
-            return [shard.stats() for shard in self.shards]
-        found = list(self._stats)
-        asked = [[shard.stats.remote(), shard.process_id.remote()] for shard in self.shards]
-        for index, references in enumerate(asked):
-            try:
-                stats, process = ray.get(references, timeout=5.0)
-                # A new process does not know what the old one held: `check_restarted` tells that first.
-                if process == self._processes[index]:
-                    found[index] = stats
-            except (ray.exceptions.RayError, TimeoutError):
-                logger.info("replay shard %d did not answer", index)
-        return found
+    @property
+    def healthy(self) -> int:
+        """Return how many shards answer."""
+        return sum(not known.away for known in self._known) if self.remote else 1
+
+    def lose(self, node_id: str) -> list[tuple[int, int]]:
+        """Wait no longer for the shards of a node that is gone; return them and the env steps they held."""
+        lost = []
+        for index, known in enumerate(self._known):
+            if known.status.node == node_id:
+                known.away = True
+                lost.append((index, int(known.stats.get("env_steps", 0))))
+        return lost
 
     def check_restarted(self) -> list[str]:
         """Return a sentence for each shard that died and was started anew (empty) since the last call.
@@ -77,51 +142,94 @@ class ShardGroup:
         Raises:
             ProcessGoneError: one died and is not started again.
         """
-        events = []
-        if not self.remote:
-            return events
-        for index, shard in enumerate(self.shards):
-            try:
-                process = ray.get(shard.process_id.remote(), timeout=1.0)
-            except ray.exceptions.ActorDiedError as error:
-                allowed = self.faults.restart_failed_shards
-                raise gone_error(f"replay shard {index}", allowed, self.faults.max_restarts, error) from error
-            except (ray.exceptions.RayError, TimeoutError):
-                continue
-            if process != self._processes[index]:
-                self._processes[index] = process
-                lost = int(self._stats[index].get("env_steps", 0))
-                self.lost_env_steps += lost
-                self.restarts += 1
-                events.append(f"replay shard {index} died and was started empty: {lost} env steps lost")
+        if self.remote:
+            self._look()
+        events, self._events = self._events, []
         return events
 
-    def begin_save(self, directory: Path, previous: Path | None = None) -> None:
-        """Start writing every shard under `directory`; unchanged parts are linked to `previous`."""
-        begun = []
-        for index, shard in enumerate(self.shards):
-            path = str(directory / f"shard_{index}")
-            before = None if previous is None else str(previous / f"shard_{index}")
-            begun.append(
-                shard.begin_save.remote(path, before) if self.remote else shard.begin_save(path, before)
+    def _look(self) -> None:
+        """Ask every shard that has no question before it, and take what answers there are."""
+        self._asked_at = time.monotonic()
+        for shard, known in zip(self.shards, self._known, strict=True):
+            if known.asked is None:
+                known.asked = shard.status.remote()
+        near = [known.asked for known in self._known if not known.away]
+        if near:
+            ray.wait(near, num_returns=len(near), timeout=_ANSWER_SECONDS)
+        for index, known in enumerate(self._known):
+            if ray.wait([known.asked], timeout=0)[0]:
+                self._take(index, known)
+            elif not known.away:
+                logger.info("replay shard %d does not answer", index)
+                known.away = True
+
+    def _take(self, index: int, known: _Shard) -> None:
+        reference, known.asked = known.asked, None
+        try:
+            status: ShardStatus = ray.get(reference)
+        except ray.exceptions.ActorDiedError as error:
+            allowed = self.faults.restart_failed_shards
+            raise gone_error(f"replay shard {index}", allowed, self.faults.max_restarts, error) from error
+        except ray.exceptions.RayError:
+            known.away = True  # died, and starts again
+            return
+        # An answer from before the node went says nothing.
+        known.away = self.nodes is not None and not self.nodes.is_alive(status.node)
+        before, known.status = known.status, status
+        if status.incarnation != before.incarnation:
+            self._note_restart(index, known, before)
+        known.stats = status.stats
+
+    def _note_restart(self, index: int, known: _Shard, before: ShardStatus) -> None:
+        lost = int(known.stats.get("env_steps", 0))
+        self.lost_env_steps += lost
+        self.restarts += 1
+        where = "" if self.nodes is None else f" on {self.nodes.name(known.status.node)}"
+        if self.nodes is not None and not self.nodes.is_alive(before.node):
+            self._events.append(
+                f"replay shard {index} was started again{where}, empty: {lost} env steps lost"
             )
-        if self.remote:
-            ray.get(begun)
+            return
+        self._events.append(f"replay shard {index} died and was started empty{where}: {lost} env steps lost")
+        known.deaths += 1
+        if self.nodes is not None and known.deaths > self.faults.max_restarts:
+            raise gone_error(f"replay shard {index}", True, self.faults.max_restarts)
+
+    # Checkpoints
+
+    def begin_save(self, directory: Path) -> None:
+        """Start writing every shard under `directory`; those that do not answer are left out."""
+        self.missing = {}
+        if not self.remote:
+            self.shards[0].begin_save(str(directory / "shard_0"))
+            return
+        near = _SAVE_SECONDS_ALONE if self.plan is None else _SAVE_SECONDS
+        patience = [_SAVE_SECONDS_AWAY if known.away else near for known in self._known]
+        if self.plan is None:
+            patience = [near] * len(self.shards)
+        self._save = ShardSave(self.shards, directory, patience)
 
     def save_done(self) -> bool:
         """Return whether the writing started by `begin_save` has ended. Raises what failed."""
-        if self.remote:
-            return all(ray.get([shard.save_done.remote() for shard in self.shards]))
-        return all(shard.save_done() for shard in self.shards)
+        if not self.remote:
+            return bool(self.shards[0].save_done())
+        if self._save is None:
+            return True
+        if not self._save.done():
+            return False
+        for index in sorted(self._save.missing.keys() - self.missing.keys()):
+            why = self._save.missing[index]
+            self._events.append(f"the checkpoint is written without replay shard {index}, which {why}")
+        self.missing = dict(self._save.missing)
+        return True
 
-    def load(self, directory: Path) -> None:
-        """Take the contents that `begin_save` wrote."""
-        for index, shard in enumerate(self.shards):
-            path = directory / f"shard_{index}"
-            if self.remote:
-                ray.get(shard.load.remote(str(path)))
-            else:
-                shard.load(path)
+    def load(self, directory: Path) -> list[str]:
+        """Take the contents that `begin_save` wrote; return a sentence for each shard that stays empty."""
+        if not self.remote:
+            self.shards[0].load(directory / "shard_0")
+            return []
+        empty = load_shards(self.shards, directory)
+        return [f"replay shard {index} starts empty: {why}" for index, why in sorted(empty.items())]
 
     def stop(self) -> None:
         """End the shard processes."""

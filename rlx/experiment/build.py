@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from rlx.experiment.placement import Node
 from rlx.experiment.spec import ExperimentSpec
 
 #: Experiments of this prefix run RLlib's own algorithm, for comparison.
@@ -45,6 +46,22 @@ def start_ray(spec: ExperimentSpec, *, at_least_cpus: int = 1) -> None:
         options["num_cpus"] = max(spec.resources.num_cpus or os.cpu_count() or 1, needed, at_least_cpus)
         options["object_store_memory"] = spec.resources.object_store_memory_bytes
     ray.init(**options)
+
+
+def cluster_nodes(spec: ExperimentSpec) -> list[Node] | None:
+    """Join the cluster that RAY_ADDRESS names, and return its nodes, the head first; None without one.
+
+    Args:
+        spec: a resolved experiment.
+    """
+    if not os.environ.get("RAY_ADDRESS"):
+        return None
+    start_ray(spec)
+    import ray
+
+    from rlx.algorithms.nodes import nodes_of
+
+    return list(nodes_of(ray.nodes()).values())
 
 
 def build_engine(spec: ExperimentSpec, run_dir: Path) -> Any:

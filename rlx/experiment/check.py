@@ -55,7 +55,7 @@ def machine_problems(
     spec: ExperimentSpec,
     origin: Callable[[str], Location],
     *,
-    num_cpus: int,
+    num_cpus: int | None,
     has_cuda: bool | None = None,
 ) -> list[Problem]:
     """List what the machine, or cluster, does not have.
@@ -63,13 +63,14 @@ def machine_problems(
     Args:
         spec: a resolved spec.
         origin: where the value at a dotted path was given (`Experiment.origin`).
-        num_cpus: cores that there are; `resources.num_cpus` goes before it.
+        num_cpus: cores that there are; `resources.num_cpus` goes before it. None: looked at elsewhere, as
+            those of a cluster are, node by node (`rlx.experiment.placement`).
         has_cuda: whether there is a CUDA device; None if not known.
     """
     found: list[Conflict] = []
-    cpus = spec.resources.num_cpus or num_cpus
+    cpus = None if num_cpus is None else spec.resources.num_cpus or num_cpus
     needed = cpus_needed(spec)
-    if needed > cpus:
+    if cpus is not None and needed > cpus:
         message = f"{_processes(spec)} need {needed:g} CPUs, there are {cpus}"
         hint = "take fewer, or set resources.num_cpus to share cores"
         found.append(Conflict(("env_runners.num_env_runners",), message, hint))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -78,6 +79,19 @@ class SequenceShape:
     lstm_size: int
     lstm_input_size: int
 
+    @classmethod
+    def of(cls, sequences: Any, network: Mapping[str, Any]) -> SequenceShape | None:
+        """Return the shape of a plugin's sequences and what it decides of the network; None for None."""
+        if sequences is None:
+            return None
+        return cls(
+            length=sequences.length,
+            period=sequences.period,
+            states=len(sequences.state_offsets),
+            lstm_size=network.get("lstm_size", 0),
+            lstm_input_size=network.get("lstm_input_size", 0),
+        )
+
 
 @dataclass(frozen=True)
 class MemoryEstimate:
@@ -98,6 +112,59 @@ class MemoryEstimate:
         """Return one line per part, aligned, and the sum."""
         rows = [*self.parts.items(), ("total", self.total)]
         return "\n".join(f"{name:<13} {format_bytes(count):>9}" for name, count in rows)
+
+
+@dataclass(frozen=True)
+class PartSizes:
+    """Bytes of each part of a run, to say on which node of a cluster it can live.
+
+    Attributes:
+        driver: the run's own process, with every part that has no process of its own.
+        learner, shard, runner: one of them, with its process; 0 if the driver holds it.
+        daemons: Ray's own processes on a node.
+        row: one row of a block, on its way from a runner to its shard.
+        batch: the windows of one update, over all learners.
+        weights: the acting network.
+    """
+
+    driver: int
+    learner: int
+    shard: int
+    runner: int
+    daemons: int
+    row: int
+    batch: int
+    weights: int
+
+
+def part_sizes(spec: ExperimentSpec, shape: EnvShape, sequences: SequenceShape | None = None) -> PartSizes:
+    """Return what each part of a run takes; the object stores of the nodes are not in it.
+
+    Args:
+        spec: a resolved spec.
+        shape: of its environment.
+        sequences: of its windows, where a plugin makes it learn from sequences.
+    """
+    runners, learners, shards = (
+        spec.env_runners.num_env_runners,
+        spec.learners.num_learners,
+        spec.replay.num_shards,
+    )
+    learner = learner_bytes(spec, shape, sequences)
+    replay = replay_bytes(spec, shape, sequences)
+    runner = _runner_bytes(spec, shape, sequences)
+    driver = _RLLIB_PROCESS_BYTES + spec.evaluation.num_envs * _ENVIRONMENT_BYTES
+    driver += (0 if learners else learner) + (0 if shards else replay) + (0 if runners else runner)
+    return PartSizes(
+        driver=driver,
+        learner=learner + _RLLIB_PROCESS_BYTES if learners else 0,
+        shard=replay // shards + _SHARD_PROCESS_BYTES if shards else 0,
+        runner=runner + _RLLIB_PROCESS_BYTES if runners else 0,
+        daemons=_RAY_BYTES,
+        row=shape.frame_bytes + _ROW_BYTES + _extra_row_bytes(sequences),
+        batch=_batch_bytes(spec, shape, sequences),
+        weights=4 * num_parameters(spec, shape, sequences),
+    )
 
 
 def estimate(spec: ExperimentSpec, shape: EnvShape, sequences: SequenceShape | None = None) -> MemoryEstimate:
@@ -262,11 +329,15 @@ def _batch_bytes(spec: ExperimentSpec, shape: EnvShape, sequences: SequenceShape
 
 def _runners_bytes(spec: ExperimentSpec, shape: EnvShape, sequences: SequenceShape | None) -> int:
     runners = max(1, spec.env_runners.num_env_runners)
+    return runners * _runner_bytes(spec, shape, sequences) + spec.evaluation.num_envs * _ENVIRONMENT_BYTES
+
+
+def _runner_bytes(spec: ExperimentSpec, shape: EnvShape, sequences: SequenceShape | None) -> int:
+    """Return the bytes of one runner: environments, a block, the network; without its process."""
     lanes = spec.env_runners.num_envs_per_env_runner
     row = shape.frame_bytes + _ROW_BYTES + _extra_row_bytes(sequences)
     block = lanes * (spec.env_runners.rollout_length_env_steps + 1) * row
-    training = runners * (lanes * _ENVIRONMENT_BYTES + block + 4 * num_parameters(spec, shape, sequences))
-    return training + spec.evaluation.num_envs * _ENVIRONMENT_BYTES
+    return lanes * _ENVIRONMENT_BYTES + block + 4 * num_parameters(spec, shape, sequences)
 
 
 def _processes_bytes(spec: ExperimentSpec) -> int:

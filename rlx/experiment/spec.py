@@ -269,6 +269,9 @@ class FaultTolerance(Section):
     runner_timeout_seconds: PositiveFloat = Field(
         default=60.0, description="Seconds without an answer after which a runner counts as dead."
     )
+    startup_timeout_seconds: PositiveFloat = Field(
+        default=300.0, description="Seconds that runners and shards may take to start, before the run fails."
+    )
 
 
 class Reporting(Section):

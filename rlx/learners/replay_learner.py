@@ -227,7 +227,8 @@ class ReplayLearner(TorchLearner):
 
     def _next_staged(self) -> tuple[Sampled, Batch] | None:
         assert self.source is not None
-        sampled = self.source.next()
+        # Learners that work in step wait for each other: they should not give up one by one.
+        sampled = self.source.next(10.0 if self.config.rlx.learners.num_learners > 1 else 3.0)
         return None if sampled is None else (sampled, self.staging.stage(sampled.windows))
 
     def _check_finite(self, values: Mapping[str, Any]) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import ray
 
@@ -11,25 +15,80 @@ from rlx.replay.config import ShardConfig
 from rlx.replay.shard import ReplayShard
 from rlx.replay.snapshot import SnapshotJob
 
+#: States of a save.
+RUNNING, DONE, UNKNOWN = "running", "done", "unknown"
+
+
+class ShardStatus(NamedTuple):
+    """Where a shard lives and what it holds.
+
+    Attributes:
+        incarnation: another one means that it was started anew, empty.
+        process, node: where.
+        stats: `ReplayShard.stats`.
+    """
+
+    incarnation: str
+    process: int
+    node: str
+    stats: dict[str, int]
+
+
+class SaveBegun(NamedTuple):
+    """A save whose state is fixed.
+
+    Attributes:
+        key: to ask after it.
+        apart: the files are in a folder that only the shard's node sees, and must be fetched.
+    """
+
+    key: str
+    apart: bool
+
 
 class ReplayShardActor(ReplayShard):
-    """A `ReplayShard` whose saves can be asked after from another process."""
+    """A `ReplayShard` whose saves can be asked after, and fetched, from another process."""
 
     def __init__(self, config: ShardConfig) -> None:
         super().__init__(config)
         self._save_job: SnapshotJob | None = None
+        self._save_key = ""
+        self._apart: Path | None = None
+        self._life = uuid.uuid4().hex
 
     def ping(self) -> bool:
         """Answer."""
         return True
 
     def process_id(self) -> int:
-        """Return the process that this shard lives in; another one means that it was restarted, empty."""
+        """Return the process that this shard lives in."""
         return os.getpid()
+
+    def status(self) -> ShardStatus:
+        """Return where this shard lives and what it holds."""
+        node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
+        return ShardStatus(self._life, os.getpid(), node, self.stats())
+
+    # Saving
 
     def begin_save(self, path: str, previous: str | None = None) -> None:
         """Begin a `save`; returns when the state of this moment is fixed."""
         self._save_job = self.save(path, previous)
+
+    def begin_save_near(self, path: str, token: str) -> SaveBegun:
+        """Begin a `save` into `path` if this node sees that folder, else into one of its own.
+
+        Args:
+            path: where the driver wants it.
+            token: name of a file that the driver has put beside `path`.
+        """
+        self.forget_save()
+        apart = not (Path(path).parent / token).exists()
+        if apart:
+            self._apart = Path(tempfile.mkdtemp(prefix="rlx-shard-"))
+        self.begin_save(str(self._apart) if apart else path)
+        self._save_key = uuid.uuid4().hex
+        return SaveBegun(self._save_key, apart)
 
     def save_done(self) -> bool:
         """Tell whether the last save is complete. Raises: SnapshotError: it failed."""
@@ -37,9 +96,63 @@ class ReplayShardActor(ReplayShard):
             return True
         return self._save_job.done()
 
+    def save_state(self, key: str) -> str:
+        """Return the state of a save that `begin_save_near` began: `running`, `done` or `unknown`.
+
+        Unknown means that this shard was started anew since. Raises: SnapshotError: it failed.
+        """
+        if key != self._save_key:
+            return UNKNOWN
+        return DONE if self.save_done() else RUNNING
+
     def save_info(self) -> dict[str, float]:
         """Return `info` of the last save."""
         return {} if self._save_job is None else dict(self._save_job.info)
+
+    def saved_files(self, key: str) -> list[tuple[str, int]]:
+        """Return name and bytes of each file of a save in a folder apart; none if it is not known."""
+        if key != self._save_key or self._apart is None:
+            return []
+        return sorted((path.name, path.stat().st_size) for path in self._apart.iterdir())
+
+    def read_saved(self, key: str, name: str, offset: int, size: int) -> bytes:
+        """Return up to `size` bytes of a file of a save in a folder apart."""
+        if key != self._save_key or self._apart is None:
+            raise FileNotFoundError(f"{name}: this shard was started anew since it was saved")
+        with (self._apart / name).open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+
+    def forget_save(self) -> None:
+        """Delete the folder apart, if there is one that is not being written to."""
+        if self._apart is not None and (self._save_job is None or not self._save_job.running()):
+            shutil.rmtree(self._apart, ignore_errors=True)
+            self._apart = None
+
+    # Loading
+
+    def load_near(self, path: str, token: str) -> bool:
+        """`load` from `path` if this node sees that folder; return whether it does."""
+        if not (Path(path).parent / token).exists():
+            return False
+        self.load(path)
+        return True
+
+    def receive(self, name: str, content: bytes) -> None:
+        """Append to a file of a snapshot that is being sent to this node."""
+        if self._apart is None:
+            self._apart = Path(tempfile.mkdtemp(prefix="rlx-shard-"))
+        with (self._apart / Path(name).name).open("ab") as file:
+            file.write(content)
+
+    def load_received(self) -> None:
+        """`load` what was received, and delete the files."""
+        assert self._apart is not None, "receive() first"
+        try:
+            self.load(self._apart)
+        finally:
+            shutil.rmtree(self._apart, ignore_errors=True)
+            self._apart = None
 
 
 def create_shard(config: ShardConfig, **options: Any) -> Any:

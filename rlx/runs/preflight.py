@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,9 @@ from rlx.experiment.memory import (
     estimate,
     machine_memory_bytes,
     memory_problems,
+    part_sizes,
 )
+from rlx.experiment.placement import Node, Placement, place, placed_learner_threads
 from rlx.experiment.problems import ExperimentError, Problem
 from rlx.experiment.resolve import Experiment, RunSpec
 from rlx.experiment.spec import ExperimentSpec
@@ -24,7 +27,10 @@ from rlx.runs.provenance import cpu_cores
 
 @dataclass(frozen=True)
 class Preflight:
-    """One run and what it needs. `protocol` is the environment's, with nothing left open."""
+    """One run and what it needs. `protocol` is the environment's, with nothing left open.
+
+    `placement` says what goes where on the nodes of a cluster; None on one machine.
+    """
 
     run: RunSpec
     protocol: dict[str, Any]
@@ -34,14 +40,18 @@ class Preflight:
     cpus_available: int
     memory_available_bytes: int
     learner_threads: int
+    placement: Placement | None = None
 
 
 def preflight(experiment: Experiment) -> list[Preflight]:
     """Look at every run of an experiment; starts nothing but one environment of each id.
 
+    The machine is this one, or, if RAY_ADDRESS is set, the nodes of that cluster, which is joined.
+
     Raises:
         ExperimentError: with everything that is missing: environments, cores, memory, devices.
     """
+    nodes = _cluster_nodes(experiment.spec)
     checks: list[Preflight] = []
     problems: list[Problem] = []
     for run in experiment.runs():
@@ -50,27 +60,42 @@ def preflight(experiment: Experiment) -> list[Preflight]:
             checks.append(dataclasses.replace(done, run=run))
             continue
         try:
-            check = _check(run)
+            check = _check(run, nodes)
         except ValueError as error:
             problems.append(Problem(experiment.origin("env"), "env", str(error)))
             continue
         checks.append(check)
         problems += _network_problems(experiment, check)
+        if check.placement is not None:
+            short = check.placement.shortages
+            problems += [Problem(experiment.origin(s.path), s.path, s.message, s.hint) for s in short]
+            continue
         problems += memory_problems(
             run.spec, check.memory, experiment.origin, available_bytes=check.memory_available_bytes
         )
     stack = max((check.shape.frame_stack for check in checks), default=1)
     problems += _plugin_problems(experiment, stack)
-    cpus = cpu_cores()
     problems += machine_problems(
-        experiment.spec, experiment.origin, num_cpus=cpus, has_cuda=_has_cuda(experiment.spec)
+        experiment.spec,
+        experiment.origin,
+        num_cpus=cpu_cores() if nodes is None else None,
+        has_cuda=_has_cuda(experiment.spec, nodes),
     )
     if problems:
         raise ExperimentError(problems)
     return checks
 
 
-def _check(run: RunSpec) -> Preflight:
+def _cluster_nodes(spec: ExperimentSpec) -> list[Node] | None:
+    """Return the nodes of the cluster that RAY_ADDRESS names; None without one, and Ray is not imported."""
+    if not os.environ.get("RAY_ADDRESS"):
+        return None
+    from rlx.experiment.build import cluster_nodes
+
+    return cluster_nodes(spec)
+
+
+def _check(run: RunSpec, nodes: list[Node] | None) -> Preflight:
     from rlx.envs import describe_env, resolve_env
 
     spec = run.spec
@@ -82,12 +107,26 @@ def _check(run: RunSpec) -> Preflight:
         frame_stack=info.frame_stack,
         num_actions=info.num_actions,
     )
+    sequences = _sequence_shape(spec)
+    if nodes is not None:
+        placement = place(spec, nodes, part_sizes(spec, shape, sequences))
+        return Preflight(
+            run=run,
+            protocol=dataclasses.asdict(env),
+            shape=shape,
+            memory=estimate(spec, shape, sequences),
+            cpus_needed=cpus_needed(spec),
+            cpus_available=int(sum(node.cpus for node in nodes)),
+            memory_available_bytes=sum(node.memory_bytes for node in nodes),
+            learner_threads=placed_learner_threads(spec, placement),
+            placement=placement,
+        )
     cpus = cpu_cores()
     return Preflight(
         run=run,
         protocol=dataclasses.asdict(env),
         shape=shape,
-        memory=estimate(spec, shape, _sequence_shape(spec)),
+        memory=estimate(spec, shape, sequences),
         cpus_needed=cpus_needed(spec),
         cpus_available=spec.resources.num_cpus or cpus,
         memory_available_bytes=spec.resources.memory_limit_bytes or machine_memory_bytes(),
@@ -103,15 +142,7 @@ def _sequence_shape(spec: ExperimentSpec) -> SequenceShape | None:
         network = plugins.merged("network")
     except ValueError:
         return None  # `_plugin_problems` says it
-    if sequences is None:
-        return None
-    return SequenceShape(
-        length=sequences.length,
-        period=sequences.period,
-        states=len(sequences.state_offsets),
-        lstm_size=network.get("lstm_size", 0),
-        lstm_input_size=network.get("lstm_input_size", 0),
-    )
+    return SequenceShape.of(sequences, network)
 
 
 def _plugin_problems(experiment: Experiment, frame_stack: int) -> list[Problem]:
@@ -184,8 +215,11 @@ def _network_problems(experiment: Experiment, check: Preflight) -> list[Problem]
     return [Problem(experiment.origin(where), where, message, "use mlp")]
 
 
-def _has_cuda(spec: ExperimentSpec) -> bool | None:
-    """Ask torch only if the spec needs a CUDA device: importing it costs two seconds."""
+def _has_cuda(spec: ExperimentSpec, nodes: list[Node] | None) -> bool | None:
+    """Ask torch, which takes two seconds to import, only if the spec needs a CUDA device.
+
+    In a cluster, look at its nodes.
+    """
     devices = (spec.learners.device, spec.env_runners.device)
     if not (
         any(device.startswith("cuda") for device in devices)
@@ -193,6 +227,8 @@ def _has_cuda(spec: ExperimentSpec) -> bool | None:
         or spec.training.update_mode == "cuda_graph"
     ):
         return None
+    if nodes is not None:
+        return any(node.gpus for node in nodes)
     import torch
 
     return bool(torch.cuda.is_available())
