@@ -24,7 +24,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +178,33 @@ class RunDirectory:
                 handle.flush()
             self._manifest = None
             yield
+
+    def wait_until_silent(
+        self, say: Callable[[str], None], sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        """Wait until it is known that no other host trains here: that one may have died a moment ago.
+
+        Returns at once unless the run is `running` on a host that cannot be asked; then after at most the
+        limit of its heartbeat.
+
+        Raises:
+            RunLockedError: it gave another sign of life.
+        """
+        first, told = _heartbeat(self.path), False
+        while self.exists and effective_state(self.path, read_manifest(self.path)) in (CREATED, RUNNING):
+            identity = (read_manifest(self.path).get("sessions") or [{}])[-1]
+            if provenance.process_alive(identity) is not None or _heartbeat(self.path) > first:
+                host = identity.get("host", "another host")
+                raise RunLockedError(f"the run is still running on {host}", str(self.path))
+            left = HEARTBEAT_LIMIT_SECONDS - _heartbeat_age_seconds(self.path)
+            if left > 0 and not told:
+                told = True
+                say(
+                    f"{identity.get('host', 'another host')} gave a sign of life "
+                    f"{HEARTBEAT_LIMIT_SECONDS - left:.0f} s ago in {self.path}: waiting up to {left:.0f} s "
+                    "to see whether it still trains there"
+                )
+            sleep(1.0)
 
     def prepare(self, spec: Any, if_exists: str = "fail", protocol: Mapping[str, Any] | None = None) -> bool:
         """Make the directory ready for a session, under the lock.
@@ -362,7 +389,13 @@ def _may_change(path: str) -> bool:
 
 
 def _heartbeat_age_seconds(path: Path) -> float:
+    beat = _heartbeat(path)
+    return time.time() - beat if beat else float("inf")
+
+
+def _heartbeat(path: Path) -> float:
+    """Return when a run last gave a sign of life; 0 if it never did."""
     try:
-        return time.time() - (path / ".heartbeat").stat().st_mtime
+        return (path / ".heartbeat").stat().st_mtime
     except OSError:
-        return float("inf")
+        return 0.0

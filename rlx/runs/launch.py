@@ -80,6 +80,8 @@ def launch(
             remote.refuse_existing(mirror, [directory.path.name for directory in directories])
     for check, directory in zip(checks, directories, strict=True):
         spec = check.run.spec
+        if if_exists == "resume":
+            directory.wait_until_silent(say)
         result = train(
             spec,
             directory,
@@ -123,6 +125,7 @@ def resume(
     """
     if mirror is None:
         directory, claim = find_run(text, root), None
+        directory.wait_until_silent(say)
     else:
         path = _find_path(text, root, mirror)
         claim = remote.bring(mirror, RunDirectory(path), say=say)

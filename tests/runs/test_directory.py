@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rlx.runs.directory import HEARTBEAT_LIMIT_SECONDS, RunDirectory, effective_state, spec_changes
-from rlx.runs.errors import RunDirectoryError, RunNotFoundError
+from rlx.runs.errors import RunDirectoryError, RunLockedError, RunNotFoundError
 from rlx.runs.launch import recorded_spec
 from rlx.runs.summary import find_run, list_runs, summarize
 from tests.runs.fake_engine import make_spec
@@ -64,6 +64,32 @@ def test_a_run_of_another_host_is_judged_by_its_heartbeat(tmp_path: Path) -> Non
     old = time.time() - 2 * HEARTBEAT_LIMIT_SECONDS
     os.utime(beat, (old, old))
     assert effective_state(directory.path, directory.manifest) == "crashed"
+
+
+def test_a_host_that_may_have_died_is_waited_for(tmp_path: Path) -> None:
+    run = begun(tmp_path / "run")
+    run.manifest["sessions"][-1]["host"] = "elsewhere"
+    run.save()
+    run._heartbeat_stop.set()
+    said: list[str] = []
+    beat = run.path / ".heartbeat"
+    beat.touch()
+
+    def age(seconds: float) -> None:
+        at = beat.stat().st_mtime - seconds
+        os.utime(beat, (at, at))
+
+    RunDirectory(run.path).wait_until_silent(
+        said.append, sleep=lambda seconds: age(HEARTBEAT_LIMIT_SECONDS / 3)
+    )
+    assert len(said) == 1
+    assert said[0].startswith("elsewhere gave a sign of life")
+    assert RunDirectory(run.path).state == "crashed"
+    os.utime(beat)
+    with pytest.raises(RunLockedError, match="still running on elsewhere"):
+        RunDirectory(run.path).wait_until_silent(said.append, sleep=lambda seconds: age(-5))
+    run.end_session("stopped")
+    RunDirectory(run.path).wait_until_silent(said.append, sleep=lambda seconds: pytest.fail("waited"))
 
 
 def test_a_directory_with_other_files_is_left_alone(tmp_path: Path) -> None:
