@@ -187,14 +187,6 @@ def _conflicts(data: Mapping[str, Any], problem: Callable[..., Problem]) -> Iter
         count, most = (group.get(key) if isinstance(group, dict) else None for key in ("count", "max_count"))
         if isinstance(count, int) and isinstance(most, int) and most < count:
             yield problem(("workers", name, "max_count"), f"must be at least count ({count}), got {most}")
-    budget = data.get("budget")
-    if isinstance(budget, dict) and budget.get("max_cost") is not None:
-        machines: dict[Keys, Any] = {("workers", name): group for name, group in groups.items()}
-        machines[("head",)] = data.get("head")
-        for path, machine in machines.items():
-            if isinstance(machine, dict) and machine.get("price_per_hour") is None:
-                hint = "look it up for this type and region, or leave budget.max_cost out"
-                yield problem((*path, "price_per_hour"), "is missing, budget.max_cost needs it", hint)
 
 
 def _address_conflicts(address: str, problem: Callable[..., Problem]) -> Iterator[Problem]:

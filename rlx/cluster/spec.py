@@ -26,7 +26,7 @@ class Machine(Section):
     volume_gb: Positive = Field(default=50, description="Size of the root volume in GB (gp3).")
     price_per_hour: PositiveFloat | None = Field(
         default=None,
-        description="What one node costs in an hour, in max_cost's currency; rlx knows no prices.",
+        description="What one node costs in an hour, in max_cost's currency; null: what AWS tells, in USD.",
     )
 
 
@@ -58,7 +58,7 @@ class Budget(Section):
     max_cost: PositiveFloat | None = Field(
         default=None,
         description="Shortens max_hours to this much divided by all prices: an estimate, no limit; "
-        "needs every price_per_hour.",
+        "prices that the file leaves open are AWS's of the day of rlx cluster render, in USD.",
     )
 
 

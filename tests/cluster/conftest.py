@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -12,7 +13,9 @@ import boto3
 import botocore.loaders
 import botocore.session
 import pytest
+from botocore.awsrequest import AWSResponse
 from moto import mock_aws
+from moto.core.botocore_stubber import MockRawResponse
 
 from rlx.cluster import aws as door
 from rlx.cluster.aws import Aws
@@ -26,6 +29,9 @@ REGION = "us-east-1"
 VERSIONS = Versions("3.11.7", "2.60.0", "0.1.0")
 #: An image that moto knows: 15 GB, root device /dev/sda1, x86_64.
 IMAGE = "ami-1e749f67"
+
+#: What the price list of this AWS has, by instance type; moto has none. Empty at the start of each test.
+price_list: dict[str, list[dict[str, Any]]] = {}
 
 _LOADER = botocore.loaders.create_loader()
 
@@ -71,15 +77,31 @@ def cloud(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _quick_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read AWS's descriptions of its services once, not for each test: they are large."""
+    price_list.clear()
 
     def session() -> Any:
         core = botocore.session.get_session()
         core.register_component("data_loader", _LOADER)
+        core.register("before-send.pricing.GetProducts", _priced)
         return boto3.Session(botocore_session=core)
 
     monkeypatch.setattr(door, "new_session", session)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     monkeypatch.setattr(boto3, "_get_default_session", lambda: boto3.DEFAULT_SESSION or session())
+
+
+def _priced(request: Any, **_: Any) -> AWSResponse:
+    """Answer as the price list does: each product is a text of JSON."""
+    asked = json.loads(request.body)
+    assert asked["ServiceCode"] == "AmazonEC2"
+    wanted = {one["Field"]: one["Value"] for one in asked["Filters"]}
+    found = [
+        product
+        for product in price_list.get(wanted["instanceType"], [])
+        if all(product["product"]["attributes"][key] == value for key, value in wanted.items())
+    ]
+    body = {"FormatVersion": "aws_v1", "PriceList": [json.dumps(product) for product in found]}
+    return AWSResponse(request.url, 200, {}, MockRawResponse(json.dumps(body)))
 
 
 @pytest.fixture
