@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from rlx.cluster import names
+from rlx.cluster.address import covers, own_address
 from rlx.cluster.aws import Aws, AwsError
+from rlx.cluster.boundary import NAME, permits_bucket, require_boundary
 from rlx.cluster.errors import ClusterError
 from rlx.cluster.leftovers import tag
 from rlx.cluster.load import ClusterFile
 from rlx.cluster.prepare import find_group, find_key_pair, network, reachable_from, refuse_ray_s, wanted_rules
 from rlx.cluster.prices import NodePrice, Prices, find_prices, with_prices
 from rlx.cluster.quotas import QUOTAS, Bucket, count_vcpus, family
-from rlx.cluster.spec import AwsCluster, Machine
+from rlx.cluster.spec import AUTO, AwsCluster, Machine
 from rlx.cluster.versions import Versions, pinned_ray
 from rlx.experiment.problems import Problem
 
@@ -75,8 +77,10 @@ class _Check:
             ("zones", self._offers),
             ("budget", self._prices),
             ("workers", self._quotas),
+            ("allowed_address", self._address),
             ("subnets", self._network),
             ("name", self._key),
+            ("name", self._boundary),
             ("storage", self._storage),
             ("name", self._nodes),
         )
@@ -284,6 +288,36 @@ class _Check:
         machines = ((path, (family(one.instance_type), spot)) for path, one, spot, _ in self._machines())
         return next(path for path, counted in machines if counted == bucket)
 
+    def _address(self) -> None:
+        """Compare the file's address with the present one, or take that one; the group must have it."""
+        spec = self.spec
+        try:
+            present = own_address()
+        except ClusterError as error:
+            if spec.allowed_address == AUTO:
+                raise
+            self._fact("address", f"{spec.allowed_address}; {error.what}")
+            return
+        if spec.allowed_address == AUTO:
+            self.spec = spec.model_copy(update={"allowed_address": present})
+            self._fact("address", f"{self.spec.allowed_address}, this machine's at this moment")
+        elif covers(spec.allowed_address, present):
+            self._fact("address", f"{spec.allowed_address}, this machine's is {present}")
+        else:
+            text = f"warning: this machine's is {present} now, ssh from here would not be let in"
+            self._fact("address", f"{spec.allowed_address}; {text}")
+
+    def _boundary(self) -> None:
+        """Say whether the role of the head can be made, and may use the storage."""
+        boundary = require_boundary(self.aws)
+        self._fact("boundary", boundary)
+        if self.spec.storage.startswith("s3://"):
+            bucket = self.spec.storage.removeprefix("s3://").partition("/")[0]
+            if not permits_bucket(self.aws, boundary, bucket):
+                message = f"the policy {NAME} does not let the head use the bucket {bucket}"
+                hint = "an administrator puts the bucket into it, in place of my-bucket"
+                self._problem(("storage",), message, hint)
+
     def _network(self) -> None:
         spec = self.spec
         vpc = network(self.aws, spec)
@@ -309,6 +343,9 @@ class _Check:
         group = find_group(self.aws, spec, vpc)
         if group is None:
             self._fact("security group", "not there yet; rlx cluster prepare makes it")
+        elif spec.allowed_address == AUTO:
+            text = "not compared: this machine's address is not known"
+            self._fact("security group", f"{group['GroupId']}, {text}")
         elif reachable_from(group) != reachable_from({"IpPermissions": wanted_rules(spec, group["GroupId"])}):
             message = f"{names.resource_name(spec.name)} lets in others than {spec.allowed_address} by ssh"
             self._problem(("allowed_address",), message, "rlx cluster prepare mends it")

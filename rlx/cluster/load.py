@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from rlx.cluster.errors import ClusterUsageError
-from rlx.cluster.spec import NAME_PATTERN, AnyCluster, AwsCluster, OnPremiseCluster, Workers
+from rlx.cluster.spec import AUTO, NAME_PATTERN, AnyCluster, AwsCluster, OnPremiseCluster, Workers
 from rlx.experiment import hints
 from rlx.experiment.document import Document, parse_tolerantly
 from rlx.experiment.document import Path as Keys
@@ -27,7 +27,7 @@ PROVIDERS: Mapping[str, type[AwsCluster] | type[OnPremiseCluster]] = {
 _MISSING = {
     "provider": f"one of {', '.join(PROVIDERS)}",
     "budget": "say when the cluster ends by itself, e.g. budget: {max_hours: 8}",
-    "allowed_address": "your address as the internet sees it, e.g. 203.0.113.7/32",
+    "allowed_address": "auto, or your address as the internet sees it, e.g. 203.0.113.7/32",
     "storage": "e.g. s3://bucket/prefix, or a folder that every node sees",
     "image": "the AMI of the nodes, e.g. ami-0123456789abcdef0",
 }
@@ -191,10 +191,12 @@ def _conflicts(data: Mapping[str, Any], problem: Callable[..., Problem]) -> Iter
 
 def _address_conflicts(address: str, problem: Callable[..., Problem]) -> Iterator[Problem]:
     path = ("allowed_address",)
+    if address == AUTO:
+        return
     try:
         network = ipaddress.IPv4Network(address)
     except ValueError:
-        yield problem(path, f"expected an IPv4 network, got {address!r}", "e.g. 203.0.113.7/32")
+        yield problem(path, f"expected auto or an IPv4 network, got {address!r}", "e.g. 203.0.113.7/32")
         return
     if str(network) != address:  # AWS would write it so, and no rule would be the wanted one
         yield problem(path, f"expected a.b.c.d/n, got {address!r}", f"write {network}")

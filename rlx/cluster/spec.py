@@ -14,6 +14,8 @@ from rlx.experiment.spec import Positive, PositiveFloat, Section, Text
 
 #: A name becomes part of names that AWS, ssh and the file system know.
 NAME_PATTERN = r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$"
+#: `allowed_address` of whoever calls.
+AUTO = "auto"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Texts = Annotated[tuple[Text, ...], Field(strict=False)]
 NonEmptyTexts = Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
@@ -95,7 +97,8 @@ class AwsCluster(Cluster):
     )
     root_device: Text = Field(default="/dev/sda1", description="Root device of the AMI.")
     allowed_address: Text = Field(
-        description="Who may reach the nodes by ssh: your address as the internet sees it, with /32."
+        description="Who may reach the nodes by ssh: your address as the internet sees it with /32; or auto: "
+        "the address that this machine has when rlx cluster prepare is called."
     )
     head: Machine = Field(description="The head node, on demand.")
     workers: dict[str, Workers] = Field(default_factory=dict, description="Groups of workers by name.")

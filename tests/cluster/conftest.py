@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from botocore.awsrequest import AWSResponse
 from moto import mock_aws
 from moto.core.botocore_stubber import MockRawResponse
 
+from rlx.cluster import address, boundary
 from rlx.cluster import aws as door
 from rlx.cluster.aws import Aws
 from rlx.cluster.launcher import Local
@@ -71,6 +73,7 @@ def cloud(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with mock_aws():
+        boto3.client("iam").create_policy(PolicyName=boundary.NAME, PolicyDocument=boundary_document())
         yield
 
 
@@ -78,6 +81,7 @@ def cloud(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def _quick_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read AWS's descriptions of its services once, not for each test: they are large."""
     price_list.clear()
+    monkeypatch.setattr(address, "open_address", lambda url: io.BytesIO(b"203.0.113.7\n"))
 
     def session() -> Any:
         core = botocore.session.get_session()
@@ -151,6 +155,12 @@ def spec(file: ClusterFile) -> AwsCluster:
 def local(home: Path) -> Local:
     """What goes to the nodes."""
     return Local(VERSIONS, Path("/src/rlx"), token_file(REGION, "apex", home))
+
+
+def boundary_document() -> str:
+    """Return the shipped boundary as an administrator makes it, with the bucket of the tests."""
+    shipped = Path(__file__).resolve().parents[2] / "cluster/iam-boundary.json"
+    return shipped.read_text().replace("my-bucket", "runs-of-ours")
 
 
 def changed(text: str, **lines: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
+from rlx.cluster import address
 from rlx.cluster.aws import Aws, AwsError
 from rlx.cluster.check import Report, check_cluster
 from rlx.cluster.errors import ClusterError
@@ -245,3 +246,43 @@ def test_families_of_quotas() -> None:
         [("m5.large", False, 2, 3), ("c5.large", False, 2, 1), ("trn1.2xlarge", False, 8, 1)]
     )
     assert counted == {("standard", False): 8}
+
+
+@pytest.mark.usefixtures("quotas", "bucket")
+def test_the_boundary(aws: Aws, source: Path) -> None:
+    arn = "arn:aws:iam::123456789012:policy/rlx-cluster-boundary"
+    assert dict(check(aws, TEXT, source).facts)["boundary"] == arn
+    iam = boto3.client("iam")
+    document = (Path(__file__).resolve().parents[2] / "cluster/iam-boundary.json").read_text()
+    iam.create_policy_version(PolicyArn=arn, PolicyDocument=document, SetAsDefault=True)
+    assert problems(check(aws, TEXT, source)) == [
+        "c.yaml:7:10: storage: the policy rlx-cluster-boundary does not let the head use the bucket "
+        "runs-of-ours; an administrator puts the bucket into it, in place of my-bucket"
+    ]
+    iam.delete_policy_version(PolicyArn=arn, VersionId="v1")
+    iam.delete_policy(PolicyArn=arn)
+    assert problems(check(aws, TEXT, source)) == [
+        "c.yaml:1:7: name: no policy rlx-cluster-boundary in this account; an administrator makes it: "
+        "aws iam create-policy --policy-name rlx-cluster-boundary "
+        "--policy-document file://cluster/iam-boundary.json"
+    ]
+
+
+@pytest.mark.usefixtures("quotas", "bucket")
+def test_the_present_address(aws: Aws, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def said(given: str) -> str:
+        report = check(aws, changed(TEXT, allowed_address=given), source)
+        return problems(report)[0] if report.problems else dict(report.facts)["address"]
+
+    assert said("203.0.113.0/24") == "203.0.113.0/24, this machine's is 203.0.113.7/32"
+    assert said("auto") == "203.0.113.7/32, this machine's at this moment"
+    warning = "warning: this machine's is 203.0.113.7/32 now, ssh from here would not be let in"
+    assert said("198.51.100.1/32") == f"198.51.100.1/32; {warning}"
+
+    def silent(url: str) -> Any:
+        raise OSError("timed out")
+
+    monkeypatch.setattr(address, "open_address", silent)
+    unknown = "this machine's address cannot be asked (timed out)"
+    assert said("198.51.100.1/32") == f"198.51.100.1/32; {unknown}"
+    assert said("auto").startswith(f"c.yaml:6:18: allowed_address: {unknown}; write your address")
