@@ -422,12 +422,12 @@ def _cost_words(prices: Prices, hours: float) -> str:
     if prices.per_hour is None:
         missing = ", ".join(node.group for node in prices.unknown)
         return f"not known: no price of {missing}{all_on_demand}"
-    if any(node.own is not None for node in prices.nodes):
-        whose = "by the file's prices" if all(node.own for node in prices.nodes) else "by the file and AWS"
-    else:
-        whose = "USD by AWS"
+    own = [node.own is not None for node in prices.nodes]
+    unit = "" if any(own) else " USD"
+    whose = "by the file's prices" if all(own) else "by the file and AWS" if any(own) else "by AWS"
+    total = f"{prices.per_hour * hours:.4g}{unit} until the hard end"
     return (
-        f"{prices.per_hour:.4g} per hour {whose}, {prices.per_hour * hours:.4g} until the hard end"
+        f"{prices.per_hour:.4g}{unit} per hour {whose}, {total}"
         f"{all_on_demand}; an estimate: volumes come on top, spot prices change, and a worker that is "
         "started late and loses its head runs on for as long again"
     )

@@ -97,8 +97,8 @@ class AwsCluster(Cluster):
     )
     root_device: Text = Field(default="/dev/sda1", description="Root device of the AMI.")
     allowed_address: Text = Field(
-        description="Who may reach the nodes by ssh: your address as the internet sees it with /32; or auto: "
-        "the address that this machine has when rlx cluster prepare is called."
+        description="Who may reach the nodes by ssh: your address as the internet sees it, with /32, "
+        "or auto: the address that this machine has when rlx cluster prepare is called."
     )
     head: Machine = Field(description="The head node, on demand.")
     workers: dict[str, Workers] = Field(default_factory=dict, description="Groups of workers by name.")

@@ -215,7 +215,7 @@ def test_check_says_what_it_costs(told: list[Any], aws: Aws) -> None:
     facts = dict(report.facts)
     assert facts["hard end"].startswith("2 h after")
     assert facts["cost"].startswith(
-        "0.71 per hour USD by AWS, 1.42 until the hard end; 1.25 USD per hour if all were on demand; "
+        "0.71 USD per hour by AWS, 1.42 USD until the hard end; 1.25 USD per hour if all were on demand; "
     )
     told.clear()
     report = check_cluster(aws, load_cluster_text(text, "c.yaml"), VERSIONS, None)
