@@ -302,12 +302,14 @@ def _launcher(cluster: ClusterFile, source: Path | None) -> dict[str, Any]:
     from rlx.cluster.launcher import render_aws, render_on_premise
     from rlx.cluster.names import token_file
     from rlx.cluster.prepare import find_prepared, make_token
+    from rlx.cluster.prices import settle
     from rlx.cluster.spec import AwsCluster
 
     spec = cluster.spec
     if isinstance(spec, AwsCluster):
-        prepared = find_prepared(Aws(spec.region), spec)
-        return render_aws(spec, prepared, _local(cluster, source, spec.region))
+        aws = Aws(spec.region)
+        prepared = find_prepared(aws, spec)
+        return render_aws(settle(aws, spec), prepared, _local(cluster, source, spec.region))
     make_token(token_file("on-premise", spec.name, Path.home()))
     return render_on_premise(spec, _local(cluster, source, "on-premise"))
 

@@ -1,25 +1,28 @@
 """Everything that would go wrong with a cluster on AWS, found before anything is started, all at once.
 
-It asks and changes nothing. What it is not told (whether a zone has room right now, what a node costs) it
-does not guess.
+It asks and changes nothing. What it is not told (whether a zone has room right now, a price) it does not
+guess.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from rlx.cluster import names
+from rlx.cluster.address import covers, own_address
 from rlx.cluster.aws import Aws, AwsError
+from rlx.cluster.boundary import NAME, permits_bucket, require_boundary
 from rlx.cluster.errors import ClusterError
 from rlx.cluster.leftovers import tag
 from rlx.cluster.load import ClusterFile
 from rlx.cluster.prepare import find_group, find_key_pair, network, reachable_from, refuse_ray_s, wanted_rules
+from rlx.cluster.prices import NodePrice, Prices, find_prices, with_prices
 from rlx.cluster.quotas import QUOTAS, Bucket, count_vcpus, family
-from rlx.cluster.spec import AwsCluster, Machine
+from rlx.cluster.spec import AUTO, AwsCluster, Machine
 from rlx.cluster.versions import Versions, pinned_ray
 from rlx.experiment.problems import Problem
 
@@ -65,7 +68,6 @@ class _Check:
 
     def run(self, versions: Versions, source: Path | None) -> Report:
         self._versions(versions, source)
-        self._cost()
         # Whatever is wrong here is wrong with every other call too.
         self._identity()
         steps: tuple[tuple[str, Callable[[], None]], ...] = (
@@ -73,10 +75,12 @@ class _Check:
             ("image", self._image),
             ("head", self._instance_types),
             ("zones", self._offers),
-            ("workers", self._spot_prices),
+            ("budget", self._prices),
             ("workers", self._quotas),
+            ("allowed_address", self._address),
             ("subnets", self._network),
             ("name", self._key),
+            ("name", self._boundary),
             ("storage", self._storage),
             ("name", self._nodes),
         )
@@ -120,17 +124,6 @@ class _Check:
             self._problem(
                 ("environment",), f"ray is {versions.ray} here, {source} pins {pinned or 'none'}", hint
             )
-
-    def _cost(self) -> None:
-        hours, price = self.spec.lifetime_hours(), self.spec.price_per_hour()
-        self._fact("hard end", f"{hours:.4g} h after its first start the head ends its workers and itself")
-        if price is None:
-            text = "not known: no price_per_hour in some group"
-        else:
-            total = f"{price * hours:.4g} until then"
-            text = f"{price:.4g} per hour by your prices, {total}; an estimate: volumes come on top, "
-            text += "and a worker that is started late and loses its head runs on for as long again"
-        self._fact("cost", text)
 
     def _identity(self) -> None:
         found = self.aws.call("sts", "get_caller_identity")
@@ -229,28 +222,18 @@ class _Check:
             elif name in self.types and len(zones) < len(self.spec.zones):
                 self._fact(".".join(path), f"{name} is offered in {', '.join(zones)} only")
 
-    def _spot_prices(self) -> None:
-        """Say what spot instances cost at this moment; it is AWS's figure, and may be another in an hour."""
-        for path, machine, spot, _ in self._machines():
-            if not spot or machine.instance_type not in self.types:
-                continue
-            history = self.aws.items(
-                "ec2",
-                "describe_spot_price_history",
-                "SpotPriceHistory",
-                InstanceTypes=[machine.instance_type],
-                ProductDescriptions=["Linux/UNIX"],
-                StartTime=datetime.now(UTC),
-                Filters=[{"Name": "availability-zone", "Values": list(self.spec.zones)}],
-            )
-            newest: dict[str, dict[str, Any]] = {}
-            for one in history:
-                zone = one["AvailabilityZone"]
-                if zone not in newest or one["Timestamp"] > newest[zone]["Timestamp"]:
-                    newest[zone] = one
-            prices = ", ".join(f"{float(newest[zone]['SpotPrice']):.4g} in {zone}" for zone in sorted(newest))
-            text = f"{prices} USD per hour and node at this moment, by AWS" if prices else "AWS does not tell"
-            self._fact(".".join(path), f"spot price: {text}")
+    def _prices(self) -> None:
+        """Say what each node costs and all of them until the hard end, and who says so."""
+        prices = find_prices(self.aws, self.spec)
+        for node in prices.nodes:
+            self._fact(node.group, f"price per hour and node: {_price_words(node, prices.day)}")
+        spec = with_prices(self.spec, prices)
+        if prices.unknown and spec.budget.max_cost is not None:
+            message = f"max_cost needs the price of {prices.unknown[0].group}, and AWS does not tell it"
+            self._problem(("budget", "max_cost"), message, "give a price_per_hour, or leave max_cost out")
+        hours = spec.lifetime_hours()
+        self._fact("hard end", f"{hours:.4g} h after its first start the head ends its workers and itself")
+        self._fact("cost", _cost_words(prices, hours))
 
     def _quotas(self) -> None:
         """Compare with the account's limits; what already runs counts, whoever started it."""
@@ -305,6 +288,36 @@ class _Check:
         machines = ((path, (family(one.instance_type), spot)) for path, one, spot, _ in self._machines())
         return next(path for path, counted in machines if counted == bucket)
 
+    def _address(self) -> None:
+        """Compare the file's address with the present one, or take that one; the group must have it."""
+        spec = self.spec
+        try:
+            present = own_address()
+        except ClusterError as error:
+            if spec.allowed_address == AUTO:
+                raise
+            self._fact("address", f"{spec.allowed_address}; {error.what}")
+            return
+        if spec.allowed_address == AUTO:
+            self.spec = spec.model_copy(update={"allowed_address": present})
+            self._fact("address", f"{self.spec.allowed_address}, this machine's at this moment")
+        elif covers(spec.allowed_address, present):
+            self._fact("address", f"{spec.allowed_address}, this machine's is {present}")
+        else:
+            text = f"warning: this machine's is {present} now, ssh from here would not be let in"
+            self._fact("address", f"{spec.allowed_address}; {text}")
+
+    def _boundary(self) -> None:
+        """Say whether the role of the head can be made, and may use the storage."""
+        boundary = require_boundary(self.aws)
+        self._fact("boundary", boundary)
+        if self.spec.storage.startswith("s3://"):
+            bucket = self.spec.storage.removeprefix("s3://").partition("/")[0]
+            if not permits_bucket(self.aws, boundary, bucket):
+                message = f"the policy {NAME} does not let the head use the bucket {bucket}"
+                hint = "an administrator puts the bucket into it, in place of my-bucket"
+                self._problem(("storage",), message, hint)
+
     def _network(self) -> None:
         spec = self.spec
         vpc = network(self.aws, spec)
@@ -330,6 +343,9 @@ class _Check:
         group = find_group(self.aws, spec, vpc)
         if group is None:
             self._fact("security group", "not there yet; rlx cluster prepare makes it")
+        elif spec.allowed_address == AUTO:
+            text = "not compared: this machine's address is not known"
+            self._fact("security group", f"{group['GroupId']}, {text}")
         elif reachable_from(group) != reachable_from({"IpPermissions": wanted_rules(spec, group["GroupId"])}):
             message = f"{names.resource_name(spec.name)} lets in others than {spec.allowed_address} by ssh"
             self._problem(("allowed_address",), message, "rlx cluster prepare mends it")
@@ -383,3 +399,35 @@ class _Check:
         text = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none"
         self._fact("nodes now", text)
         refuse_ray_s(self.aws, self.spec)
+
+
+def _price_words(node: NodePrice, day: date) -> str:
+    """Say what a node costs, by the file and by AWS."""
+    words = [] if node.own is None else [f"{node.own:.4g} by price_per_hour in the cluster file"]
+    if node.on_demand is not None:
+        words.append(f"{node.on_demand:.4g} USD on demand by AWS's price list of {day}")
+    if node.spot_by_zone:
+        zones = ", ".join(f"{price:.4g} in {zone}" for zone, price in node.spot_by_zone.items())
+        words.append(f"{zones} USD spot by AWS at this moment ({day})")
+    if node.silence:
+        what = "spot price" if node.spot else "price"
+        words.append(f"AWS does not tell the {what} ({node.silence})")
+    return "; ".join(words)
+
+
+def _cost_words(prices: Prices, hours: float) -> str:
+    """Say what all nodes that there can be cost in an hour and until the hard end."""
+    demand = prices.on_demand_per_hour
+    all_on_demand = "" if demand is None else f"; {demand:.4g} USD per hour if all were on demand"
+    if prices.per_hour is None:
+        missing = ", ".join(node.group for node in prices.unknown)
+        return f"not known: no price of {missing}{all_on_demand}"
+    own = [node.own is not None for node in prices.nodes]
+    unit = "" if any(own) else " USD"
+    whose = "by the file's prices" if all(own) else "by the file and AWS" if any(own) else "by AWS"
+    total = f"{prices.per_hour * hours:.4g}{unit} until the hard end"
+    return (
+        f"{prices.per_hour:.4g}{unit} per hour {whose}, {total}"
+        f"{all_on_demand}; an estimate: volumes come on top, spot prices change, and a worker that is "
+        "started late and loses its head runs on for as long again"
+    )

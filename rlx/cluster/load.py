@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from rlx.cluster.errors import ClusterUsageError
-from rlx.cluster.spec import NAME_PATTERN, AnyCluster, AwsCluster, OnPremiseCluster, Workers
+from rlx.cluster.spec import AUTO, NAME_PATTERN, AnyCluster, AwsCluster, OnPremiseCluster, Workers
 from rlx.experiment import hints
 from rlx.experiment.document import Document, parse_tolerantly
 from rlx.experiment.document import Path as Keys
@@ -27,7 +27,7 @@ PROVIDERS: Mapping[str, type[AwsCluster] | type[OnPremiseCluster]] = {
 _MISSING = {
     "provider": f"one of {', '.join(PROVIDERS)}",
     "budget": "say when the cluster ends by itself, e.g. budget: {max_hours: 8}",
-    "allowed_address": "your address as the internet sees it, e.g. 203.0.113.7/32",
+    "allowed_address": "auto, or your address as the internet sees it, e.g. 203.0.113.7/32",
     "storage": "e.g. s3://bucket/prefix, or a folder that every node sees",
     "image": "the AMI of the nodes, e.g. ami-0123456789abcdef0",
 }
@@ -187,22 +187,16 @@ def _conflicts(data: Mapping[str, Any], problem: Callable[..., Problem]) -> Iter
         count, most = (group.get(key) if isinstance(group, dict) else None for key in ("count", "max_count"))
         if isinstance(count, int) and isinstance(most, int) and most < count:
             yield problem(("workers", name, "max_count"), f"must be at least count ({count}), got {most}")
-    budget = data.get("budget")
-    if isinstance(budget, dict) and budget.get("max_cost") is not None:
-        machines: dict[Keys, Any] = {("workers", name): group for name, group in groups.items()}
-        machines[("head",)] = data.get("head")
-        for path, machine in machines.items():
-            if isinstance(machine, dict) and machine.get("price_per_hour") is None:
-                hint = "look it up for this type and region, or leave budget.max_cost out"
-                yield problem((*path, "price_per_hour"), "is missing, budget.max_cost needs it", hint)
 
 
 def _address_conflicts(address: str, problem: Callable[..., Problem]) -> Iterator[Problem]:
     path = ("allowed_address",)
+    if address == AUTO:
+        return
     try:
         network = ipaddress.IPv4Network(address)
     except ValueError:
-        yield problem(path, f"expected an IPv4 network, got {address!r}", "e.g. 203.0.113.7/32")
+        yield problem(path, f"expected auto or an IPv4 network, got {address!r}", "e.g. 203.0.113.7/32")
         return
     if str(network) != address:  # AWS would write it so, and no rule would be the wanted one
         yield problem(path, f"expected a.b.c.d/n, got {address!r}", f"write {network}")

@@ -62,6 +62,11 @@ def account_file(place: str, cluster: str, home: Path) -> Path:
     return state_folder(place, cluster, home) / "account"
 
 
+def prices_file(place: str, cluster: str, home: Path) -> Path:
+    """Return the file with the prices that a cluster's hard end was reckoned with, and their day."""
+    return state_folder(place, cluster, home) / "prices.json"
+
+
 def other_places(place: str, cluster: str, home: Path) -> list[str]:
     """Return the other regions in which this machine keeps a cluster of this name, unless it does so here."""
     if state_folder(place, cluster, home).exists():

@@ -18,7 +18,9 @@ from typing import Any
 
 from rlx.cluster import names
 from rlx.cluster.account import record_account
+from rlx.cluster.address import with_address
 from rlx.cluster.aws import Aws, AwsError
+from rlx.cluster.boundary import require_boundary
 from rlx.cluster.errors import ClusterError
 from rlx.cluster.launcher import Prepared, tags
 from rlx.cluster.leftovers import find_leftovers, made_by_rlx, tag
@@ -42,9 +44,11 @@ def prepare(
     """Make what is missing, and return all of it.
 
     Raises:
-        ClusterError: AWS refuses, or something of this name is somebody else's.
+        ClusterError: AWS refuses, something of this name is somebody else's, there is no boundary, or this
+            machine's address cannot be asked.
     """
     home = home or Path.home()
+    spec = with_address(spec)
     refuse_ray_s(aws, spec)
     record_account(aws, spec.name, home=home)
     make_token(names.token_file(spec.region, spec.name, home))
@@ -249,11 +253,23 @@ def _make_key(aws: Aws, spec: AwsCluster, file: Path, say: Callable[[str], None]
 
 def _make_role(aws: Aws, spec: AwsCluster, say: Callable[[str], None], sleep: Callable[[float], None]) -> str:
     name, path = names.role_name(spec.name, spec.region), names.role_path(spec.name, spec.region)
+    boundary = require_boundary(aws)
     trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-    new = _unless_there(aws, "create_role", RoleName=name, Path=path, AssumeRolePolicyDocument=document)
-    if aws.call("iam", "get_role", RoleName=name)["Role"]["Path"] != path:
+    new = _unless_there(
+        aws,
+        "create_role",
+        RoleName=name,
+        Path=path,
+        AssumeRolePolicyDocument=document,
+        PermissionsBoundary=boundary,
+    )
+    role = aws.call("iam", "get_role", RoleName=name)["Role"]
+    if role["Path"] != path:
         raise _not_ours(f"role {name}", spec)
+    if (role.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn") != boundary:
+        hint = "rlx cluster down, then prepare makes it anew"
+        raise ClusterError(f"role {name} does not have the boundary {boundary}", f"AWS {spec.region}", hint)
     policy = json.dumps(head_policy(spec))
     aws.call("iam", "put_role_policy", RoleName=name, PolicyName=names.ROLE_POLICY, PolicyDocument=policy)
     new |= _unless_there(aws, "create_instance_profile", InstanceProfileName=name, Path=path)
@@ -270,9 +286,10 @@ def _make_role(aws: Aws, spec: AwsCluster, say: Callable[[str], None], sleep: Ca
 
 
 def head_policy(spec: AwsCluster) -> dict[str, Any]:
-    """Return what the head may do: start and end nodes with this cluster's tag, and use its storage."""
-    own = {"StringEquals": {f"aws:RequestTag/{names.CLUSTER_TAG}": spec.name}}
-    theirs = {"StringEquals": {f"ec2:ResourceTag/{names.CLUSTER_TAG}": spec.name}}
+    """Return what the head may do: start and end nodes with this cluster's tags, and use its storage."""
+    both = (names.CLUSTER_TAG, names.RLX_TAG)
+    own = {"StringEquals": {f"aws:RequestTag/{tag}": spec.name for tag in both}}
+    theirs = {"StringEquals": {f"ec2:ResourceTag/{tag}": spec.name for tag in both}}
     anywhere = f"arn:aws:ec2:{spec.region}"
     parts = (
         "image",

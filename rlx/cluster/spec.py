@@ -14,6 +14,8 @@ from rlx.experiment.spec import Positive, PositiveFloat, Section, Text
 
 #: A name becomes part of names that AWS, ssh and the file system know.
 NAME_PATTERN = r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$"
+#: `allowed_address` of whoever calls.
+AUTO = "auto"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Texts = Annotated[tuple[Text, ...], Field(strict=False)]
 NonEmptyTexts = Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
@@ -29,7 +31,7 @@ class Machine(Section):
     )
     price_per_hour: PositiveFloat | None = Field(
         default=None,
-        description="What one node costs in an hour, in max_cost's currency; rlx knows no prices.",
+        description="What one node costs in an hour, in max_cost's currency; null: what AWS tells, in USD.",
     )
 
 
@@ -61,7 +63,7 @@ class Budget(Section):
     max_cost: PositiveFloat | None = Field(
         default=None,
         description="Shortens max_hours to this much divided by all prices: an estimate, no limit; "
-        "needs every price_per_hour.",
+        "prices that the file leaves open are AWS's of the day of rlx cluster render, in USD.",
     )
 
 
@@ -101,7 +103,8 @@ class AwsCluster(Cluster):
     )
     root_device: Text = Field(default="/dev/sda1", description="Root device of the AMI.")
     allowed_address: Text = Field(
-        description="Who may reach the nodes by ssh: your address as the internet sees it, with /32."
+        description="Who may reach the nodes by ssh: your address as the internet sees it, with /32, "
+        "or auto: the address that this machine has when rlx cluster prepare is called."
     )
     internal_addresses: bool = Field(
         default=False,

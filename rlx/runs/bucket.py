@@ -19,7 +19,6 @@ from rlx.runs.errors import MirrorError, MirrorUsageError
 
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _LOG_IN = "aws configure, or AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-_ABSENT = frozenset({"404", "NoSuchKey"})
 _CONFLICT = frozenset({"412", "409", "PreconditionFailed", "ConditionalRequestConflict"})
 _DELETE_AT_ONCE = 1000
 
@@ -112,7 +111,7 @@ class Bucket:
                 answer = self.client.get_object(Bucket=self.name, Key=self._key(key), **limit)
                 return Found(answer["Body"].read(), str(answer["ETag"]), _age(answer))
         except MirrorError as error:
-            if error.code in _ABSENT or error.code == "InvalidRange":
+            if error.absent or error.code == "InvalidRange":
                 return None
             raise
 

@@ -50,6 +50,11 @@ class MirrorError(RlxError):
         super().__init__(what, where, next)
         self.code = code
 
+    @property
+    def absent(self) -> bool:
+        """Whether it says that an object is not there."""
+        return self.code in ("404", "NoSuchKey")
+
 
 class MirrorUsageError(RlxError):
     """What was given is no place for a copy of runs."""

@@ -18,7 +18,7 @@ from rlx.runs.directory import RunDirectory
 from rlx.runs.engine import Engine, EngineFactory
 from rlx.runs.errors import EvaluationAbandonedError, NoCheckpointError, RlxError
 from rlx.runs.metrics import MetricsWriter, discard_after, read_ratings
-from rlx.runs.mirror import Mirror, MirrorOutcome
+from rlx.runs.mirror import HURRIED_FLUSH_SECONDS, Mirror, MirrorOutcome
 from rlx.runs.policies import PolicyStore
 from rlx.runs.signals import SignalGuard
 from rlx.runs.stopping import Periodic, limits, reached
@@ -420,7 +420,7 @@ class _Session:
             return
         self._tell_mirror()
         try:
-            outcome = self.mirror.flush()
+            outcome = self.mirror.flush(HURRIED_FLUSH_SECONDS if self.result.interrupted else None)
         except KeyboardInterrupt:
             outcome = MirrorOutcome(self.mirror.bucket.url, False, "given up (Ctrl-C)")
         self._tell_mirror()

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 PERIOD_SECONDS = 30.0
 #: How long the end of a session waits for the copy to be whole.
 FLUSH_SECONDS = 600.0
+#: The same where somebody wants it to end at once (a second Ctrl-C).
+HURRIED_FLUSH_SECONDS = 10.0
 #: How long a try that failed is waited for before the next, at the end of a session.
 RETRY_SECONDS = 5.0
 _ENTER_SECONDS = 5.0
@@ -185,8 +187,13 @@ class Mirror:
             told, self._told = self._told, []
         return told
 
-    def flush(self, seconds: float = FLUSH_SECONDS) -> MirrorOutcome:
-        """Copy what is missing, again and again for at most so many seconds; heartbeats go on meanwhile."""
+    def flush(self, seconds: float | None = None) -> MirrorOutcome:
+        """Copy what is missing, again and again for a time; heartbeats go on meanwhile.
+
+        Args:
+            seconds: how long at most; by default `FLUSH_SECONDS`.
+        """
+        seconds = FLUSH_SECONDS if seconds is None else seconds
         until = time.monotonic() + seconds
         for worker in self._workers:
             if worker.name != "heartbeat":

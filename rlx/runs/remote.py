@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from rlx.runs import provenance
-from rlx.runs.bucket import Bucket, StoredObject, is_plain
+from rlx.runs.bucket import Bucket, ObjectChangedError, StoredObject, is_plain
 from rlx.runs.checkpoints import DIGEST, list_checkpoints, read_checkpoint, read_record, verify
 from rlx.runs.directory import CRASHED, CREATED, HEARTBEAT_LIMIT_SECONDS, RUNNING, RunDirectory
 from rlx.runs.errors import (
@@ -67,11 +67,19 @@ class Heartbeat:
         return str(self.facts.get("host", "another host"))
 
     @property
+    def process_alive(self) -> bool | None:
+        """Whether its process still runs, if it was one of this machine since it started; else None."""
+        # Names of hosts may repeat in a cloud; who started when does not.
+        if self.facts.get("boot_id") != provenance.process_identity()["boot_id"]:
+            return None
+        return provenance.process_alive(dict(self.facts))
+
+    @property
     def alive(self) -> bool:
         """Whether the process may be training still."""
         if not self.facts.get("held"):
             return False
-        here = provenance.process_alive(dict(self.facts))
+        here = self.process_alive
         return self.age_seconds < HEARTBEAT_LIMIT_SECONDS if here is None else here
 
 
@@ -176,12 +184,11 @@ def fetch_run(
     if checkpoints not in (NONE, LAST, ALL):
         raise ValueError(f"expected none, last or all, got {checkpoints!r}")
     bucket = Bucket(url).below(_checked(name, url))
-    manifest = read_manifest(bucket)
-    if manifest is None:
+    if read_manifest(bucket) is None:
         raise RunNotFoundError("the bucket has no such run", bucket.url)
     directory = RunDirectory(root / name)
     with directory.locked():
-        _fetch(bucket, manifest, directory, checkpoints, say)
+        _fetch(bucket, directory, checkpoints, say)
         beat = read_heartbeat(bucket)
         if beat is not None and beat.alive:
             _note_heartbeat(directory.path, beat.age_seconds)
@@ -210,9 +217,7 @@ def bring(
     bucket = Bucket(url).below(_checked(directory.path.name, url))
     with directory.locked():
         etag = wait_until_free(bucket, say, sleep)
-        manifest = read_manifest(bucket)
-        if manifest is not None:
-            _fetch(bucket, manifest, directory, LAST, say)
+        _fetch(bucket, directory, LAST, say)
     return etag
 
 
@@ -234,7 +239,7 @@ def wait_until_free(
             f"waiting up to {left:.0f} s to see whether it still trains there"
         )
     while beat is not None and beat.alive:
-        if beat.etag != first.etag or provenance.process_alive(dict(beat.facts)):
+        if beat.etag != first.etag or beat.process_alive:
             raise RunLockedError(f"{beat.host} is training in this run", bucket.url, "stop it there first")
         sleep(min(LOOK_SECONDS, max(0.1, HEARTBEAT_LIMIT_SECONDS - beat.age_seconds)))
         beat = read_heartbeat(bucket)
@@ -287,7 +292,25 @@ def stored(bucket: Bucket) -> Stored:
 # Bringing -------------------------------------------------------------------------------------------------
 
 
-def _fetch(
+def _fetch(bucket: Bucket, directory: RunDirectory, checkpoints: str, say: Callable[[str], None]) -> bool:
+    """Bring what is newer; whether the bucket has the run.
+
+    While a run lives, objects are replaced and deleted between listing and download: then all begins anew.
+    """
+    for tries_left in (2, 1, 0):
+        manifest = read_manifest(bucket)
+        if manifest is None:
+            return False
+        try:
+            _fetch_once(bucket, manifest, directory, checkpoints, say)
+            return True
+        except MirrorError as error:
+            if not tries_left or not (error.absent or isinstance(error, ObjectChangedError)):
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def _fetch_once(
     bucket: Bucket,
     manifest: Mapping[str, Any],
     directory: RunDirectory,

@@ -104,7 +104,7 @@ def test_a_name_that_is_in_the_bucket() -> None:
 @pytest.mark.usefixtures("_fake")
 def test_a_run_that_could_not_be_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = MirrorOutcome(f"s3://copies/rlx/{RUN}", False, "there is no such bucket")
-    monkeypatch.setattr(Mirror, "flush", lambda self: problem)
+    monkeypatch.setattr(Mirror, "flush", lambda self, seconds=None: problem)
     done = rlx("train", "tiny.yaml", *MIRROR)
     assert done.exit_code == ExitCode.NOT_MIRRORED
     assert (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -12,8 +14,11 @@ import boto3
 import botocore.loaders
 import botocore.session
 import pytest
+from botocore.awsrequest import AWSResponse
 from moto import mock_aws
+from moto.core.botocore_stubber import MockRawResponse
 
+from rlx.cluster import address, boundary
 from rlx.cluster import aws as door
 from rlx.cluster.aws import Aws
 from rlx.cluster.launcher import Local
@@ -26,6 +31,9 @@ REGION = "us-east-1"
 VERSIONS = Versions("3.11.7", "2.60.0", "0.1.0")
 #: An image that moto knows: 15 GB, root device /dev/sda1, x86_64.
 IMAGE = "ami-1e749f67"
+
+#: What the price list of this AWS has, by instance type; moto has none. Empty at the start of each test.
+price_list: dict[str, list[dict[str, Any]]] = {}
 
 _LOADER = botocore.loaders.create_loader()
 
@@ -65,21 +73,39 @@ def cloud(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with mock_aws():
+        boto3.client("iam").create_policy(PolicyName=boundary.NAME, PolicyDocument=boundary_document())
         yield
 
 
 @pytest.fixture(autouse=True)
 def _quick_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read AWS's descriptions of its services once, not for each test: they are large."""
+    price_list.clear()
+    monkeypatch.setattr(address, "open_address", lambda url: io.BytesIO(b"203.0.113.7\n"))
 
     def session() -> Any:
         core = botocore.session.get_session()
         core.register_component("data_loader", _LOADER)
+        core.register("before-send.pricing.GetProducts", _priced)
         return boto3.Session(botocore_session=core)
 
     monkeypatch.setattr(door, "new_session", session)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     monkeypatch.setattr(boto3, "_get_default_session", lambda: boto3.DEFAULT_SESSION or session())
+
+
+def _priced(request: Any, **_: Any) -> AWSResponse:
+    """Answer as the price list does: each product is a text of JSON."""
+    asked = json.loads(request.body)
+    assert asked["ServiceCode"] == "AmazonEC2"
+    wanted = {one["Field"]: one["Value"] for one in asked["Filters"]}
+    found = [
+        product
+        for product in price_list.get(wanted["instanceType"], [])
+        if all(product["product"]["attributes"][key] == value for key, value in wanted.items())
+    ]
+    body = {"FormatVersion": "aws_v1", "PriceList": [json.dumps(product) for product in found]}
+    return AWSResponse(request.url, 200, {}, MockRawResponse(json.dumps(body)))
 
 
 @pytest.fixture
@@ -129,6 +155,12 @@ def spec(file: ClusterFile) -> AwsCluster:
 def local(home: Path) -> Local:
     """What goes to the nodes."""
     return Local(VERSIONS, Path("/src/rlx"), token_file(REGION, "apex", home))
+
+
+def boundary_document() -> str:
+    """Return the shipped boundary as an administrator makes it, with the bucket of the tests."""
+    shipped = Path(__file__).resolve().parents[2] / "cluster/iam-boundary.json"
+    return shipped.read_text().replace("my-bucket", "runs-of-ours")
 
 
 def changed(text: str, **lines: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
+from rlx.cluster import address
 from rlx.cluster.aws import Aws, AwsError
 from rlx.cluster.check import Report, check_cluster
 from rlx.cluster.errors import ClusterError
@@ -67,11 +67,14 @@ def test_a_cluster_that_is_right(aws: Aws, source: Path) -> None:
     assert problems(report) == []
     facts = dict(report.facts)
     assert facts["account"].startswith("123456789012, ")
-    assert facts["head"] == "up to 1 x m5.large on demand: 2 vCPUs, 8 GiB, 0 GPUs, 30 GB gp3"
+    head_node = "up to 1 x m5.large on demand: 2 vCPUs, 8 GiB, 0 GPUs, 30 GB gp3"
+    assert ("head", head_node) in report.facts
     spot_nodes = "up to 3 x c5.xlarge spot: 4 vCPUs, 8 GiB, 0 GPUs, 50 GB gp3"
     assert ("workers.actors", spot_nodes) in report.facts
     assert "standard spot: 12 vCPUs wanted, 0 in use, 16 permitted" in [text for _, text in report.facts]
-    assert facts["cost"] == "not known: no price_per_hour in some group"
+    assert facts["cost"] == "not known: no price of head"
+    no_price = "price per hour and node: AWS does not tell the price (its price list has none)"
+    assert ("head", no_price) in report.facts
     assert facts["hard end"].startswith("8 h ")
     assert facts["nodes get"] == f"python 3.11.7, ray 2.60.0, rlx 0.1.0, from {source}"
     assert facts["security group"] == "not there yet; rlx cluster prepare makes it"
@@ -83,7 +86,9 @@ def test_prices_are_the_user_s(aws: Aws, source: Path) -> None:
     text = changed(TEXT, head="{instance_type: m5.large, price_per_hour: 0.5}", budget="{max_hours: 4}")
     text = text.replace("spot: true", "spot: true, price_per_hour: 0.25")
     cost = dict(check(aws, text, source).facts)["cost"]
-    assert cost.startswith("1.25 per hour by your prices, 5 until then; an estimate: volumes come on top")
+    assert cost.startswith(
+        "1.25 per hour by the file's prices, 5 until the hard end; an estimate: volumes come on top"
+    )
 
 
 def test_all_that_is_wrong_is_said_at_once(aws: Aws, source: Path, quotas: dict[str, float]) -> None:
@@ -130,33 +135,6 @@ def test_the_image_and_the_machines_must_fit(aws: Aws, source: Path) -> None:
     assert "c.yaml:12:14: root_device: the image's root device is /dev/sda1, not /dev/xvda" in found
     assert "c.yaml:8:45: head.volume_gb: the image needs 15 GB, volume_gb is 5" in found
     assert "c.yaml:8:23: head.instance_type: m6g.large is arm64, the image is x86_64" in found
-
-
-@pytest.mark.usefixtures("quotas", "bucket")
-def test_the_newest_spot_price_of_each_zone(aws: Aws, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    at = datetime(2026, 1, 1, tzinfo=UTC)
-    rows = [("us-east-1a", "0.0700", 2), ("us-east-1b", "0.0650", 1), ("us-east-1a", "0.0900", 1)]
-    history = [
-        {"AvailabilityZone": zone, "SpotPrice": price, "Timestamp": at.replace(hour=hour)}
-        for zone, price, hour in rows
-    ]
-    real = Aws.items
-
-    def items(self: Aws, service: str, operation: str, *args: Any, **parameters: Any) -> Any:
-        if operation == "describe_spot_price_history":
-            assert parameters["InstanceTypes"] == ["c5.xlarge"]
-            return iter(history)
-        return real(self, service, operation, *args, **parameters)
-
-    monkeypatch.setattr(Aws, "items", items)
-    texts = [text for what, text in check(aws, TEXT, source).facts if what == "workers.actors"]
-    assert (
-        "spot price: 0.07 in us-east-1a, 0.065 in us-east-1b USD per hour and node at this moment, by AWS"
-        in texts
-    )
-    history.clear()
-    texts = [text for what, text in check(aws, TEXT, source).facts if what == "workers.actors"]
-    assert "spot price: AWS does not tell" in texts
 
 
 @pytest.mark.usefixtures("bucket")
@@ -268,3 +246,43 @@ def test_families_of_quotas() -> None:
         [("m5.large", False, 2, 3), ("c5.large", False, 2, 1), ("trn1.2xlarge", False, 8, 1)]
     )
     assert counted == {("standard", False): 8}
+
+
+@pytest.mark.usefixtures("quotas", "bucket")
+def test_the_boundary(aws: Aws, source: Path) -> None:
+    arn = "arn:aws:iam::123456789012:policy/rlx-cluster-boundary"
+    assert dict(check(aws, TEXT, source).facts)["boundary"] == arn
+    iam = boto3.client("iam")
+    document = (Path(__file__).resolve().parents[2] / "cluster/iam-boundary.json").read_text()
+    iam.create_policy_version(PolicyArn=arn, PolicyDocument=document, SetAsDefault=True)
+    assert problems(check(aws, TEXT, source)) == [
+        "c.yaml:7:10: storage: the policy rlx-cluster-boundary does not let the head use the bucket "
+        "runs-of-ours; an administrator puts the bucket into it, in place of my-bucket"
+    ]
+    iam.delete_policy_version(PolicyArn=arn, VersionId="v1")
+    iam.delete_policy(PolicyArn=arn)
+    assert problems(check(aws, TEXT, source)) == [
+        "c.yaml:1:7: name: no policy rlx-cluster-boundary in this account; an administrator makes it: "
+        "aws iam create-policy --policy-name rlx-cluster-boundary "
+        "--policy-document file://cluster/iam-boundary.json"
+    ]
+
+
+@pytest.mark.usefixtures("quotas", "bucket")
+def test_the_present_address(aws: Aws, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def said(given: str) -> str:
+        report = check(aws, changed(TEXT, allowed_address=given), source)
+        return problems(report)[0] if report.problems else dict(report.facts)["address"]
+
+    assert said("203.0.113.0/24") == "203.0.113.0/24, this machine's is 203.0.113.7/32"
+    assert said("auto") == "203.0.113.7/32, this machine's at this moment"
+    warning = "warning: this machine's is 203.0.113.7/32 now, ssh from here would not be let in"
+    assert said("198.51.100.1/32") == f"198.51.100.1/32; {warning}"
+
+    def silent(url: str) -> Any:
+        raise OSError("timed out")
+
+    monkeypatch.setattr(address, "open_address", silent)
+    unknown = "this machine's address cannot be asked (timed out)"
+    assert said("198.51.100.1/32") == f"198.51.100.1/32; {unknown}"
+    assert said("auto").startswith(f"c.yaml:6:18: allowed_address: {unknown}; write your address")

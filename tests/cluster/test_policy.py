@@ -36,7 +36,8 @@ def listed(value: str | list[str]) -> list[str]:
 
 def actions(policy: dict[str, Any]) -> set[str]:
     """Return what a policy permits."""
-    return {action for statement in policy["Statement"] for action in listed(statement["Action"])}
+    allowed = [statement for statement in policy["Statement"] if statement["Effect"] == "Allow"]
+    return {action for statement in allowed for action in listed(statement["Action"])}
 
 
 def named(calls: list[tuple[str, str]]) -> set[str]:
@@ -101,7 +102,8 @@ def test_every_call_is_permitted_and_nothing_else(
 
 def test_what_is_changed_is_limited() -> None:
     for statement in POLICY["Statement"]:
-        assert statement["Effect"] == "Allow"
+        if statement["Effect"] == "Deny":
+            continue
         for action in listed(statement["Action"]):
             assert "*" not in action
             changes = not action.split(":")[1].startswith(("Describe", "List", "Get"))

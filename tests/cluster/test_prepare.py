@@ -18,6 +18,8 @@ from rlx.cluster.spec import AwsCluster
 from tests.cluster.conftest import REGION, TEXT, changed
 from tests.cluster.machines import group
 
+BOUNDARY = "arn:aws:iam::123456789012:policy/rlx-cluster-boundary"
+
 
 def make(aws: Aws, spec: AwsCluster) -> Any:
     return prepare(aws, spec, sleep=lambda seconds: None)
@@ -151,11 +153,14 @@ def test_the_head_may_do_little(aws: Aws, spec: AwsCluster) -> None:
     found = iam.get_role_policy(RoleName="rlx-apex-us-east-1", PolicyName="rlx-head")["PolicyDocument"]
     assert found == head_policy(spec)
     assert iam.list_attached_role_policies(RoleName="rlx-apex-us-east-1")["AttachedPolicies"] == []
+    role = iam.get_role(RoleName="rlx-apex-us-east-1")["Role"]
+    assert role["PermissionsBoundary"]["PermissionsBoundaryArn"] == BOUNDARY
     for statement in found["Statement"]:
         actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
         assert all("*" not in action for action in actions)
         if "ec2:TerminateInstances" in actions:
-            assert statement["Condition"] == {"StringEquals": {"ec2:ResourceTag/ray-cluster-name": "apex"}}
+            tags = ("ec2:ResourceTag/ray-cluster-name", "ec2:ResourceTag/rlx-cluster")
+            assert statement["Condition"] == {"StringEquals": dict.fromkeys(tags, "apex")}
         if any(action.startswith("s3:") for action in actions):
             assert "runs-of-ours" in json.dumps(statement["Resource"])
 
@@ -163,3 +168,26 @@ def test_the_head_may_do_little(aws: Aws, spec: AwsCluster) -> None:
 def test_storage_that_is_no_bucket_needs_no_right(spec: AwsCluster) -> None:
     shared = load_cluster_text(changed(TEXT, storage="/mnt/shared"), "c.yaml").on_aws("test")
     assert "s3:" not in json.dumps(head_policy(shared))
+
+
+def test_without_the_boundary_no_role_is_made(aws: Aws, spec: AwsCluster) -> None:
+    iam = boto3.client("iam")
+    iam.delete_policy(PolicyArn=BOUNDARY)
+    hint = r"an administrator makes it: aws iam create-policy --policy-name rlx-cluster-boundary"
+    with pytest.raises(ClusterError, match=f"no policy rlx-cluster-boundary in this account; {hint}"):
+        make(aws, spec)
+    assert iam.list_roles(PathPrefix="/rlx/")["Roles"] == []
+
+
+def test_a_role_from_before_the_boundary_is_not_used(aws: Aws, spec: AwsCluster) -> None:
+    iam, name = boto3.client("iam"), "rlx-apex-us-east-1"
+    iam.create_role(RoleName=name, Path="/rlx/us-east-1/apex/", AssumeRolePolicyDocument="{}")
+    with pytest.raises(ClusterError, match=r"does not have the boundary .* rlx cluster down, then prepare"):
+        make(aws, spec)
+    assert iam.list_role_policies(RoleName=name)["PolicyNames"] == []
+
+
+def test_the_address_of_whoever_calls(aws: Aws, ec2: Any) -> None:
+    spec = load_cluster_text(changed(TEXT, allowed_address="auto"), "c.yaml").on_aws("test")
+    id = make(aws, spec).security_group
+    assert rules(ec2, id) == {("tcp", 22, 22, "203.0.113.7/32"), ("-1", -1, -1, id)}

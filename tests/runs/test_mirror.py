@@ -390,6 +390,23 @@ def test_none_last_or_all_checkpoints(tmp_path: Path) -> None:
         fetch_run(URL, "../other", tmp_path)
 
 
+def test_what_is_pruned_while_it_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run goes on between the listing and the downloads: the fetch begins anew with what is there now."""
+    run(tmp_path / "here")
+    real, left = Bucket.download, [1]
+
+    def download(bucket: Bucket, key: str, file: Path) -> None:
+        if left and key.startswith("checkpoints/"):
+            left.clear()
+            resume(tmp_path / "there", make_spec(stop={"env_steps": 1500}))
+        real(bucket, key, file)
+
+    monkeypatch.setattr(Bucket, "download", download)
+    path = fetch_run(URL, "run", tmp_path / "copy")
+    assert [one.env_steps for one in list_checkpoints(path / "checkpoints")] == [1500]
+    assert summarize(path)["env_steps"] == 1500
+
+
 # Outages ----------------------------------------------------------------------------------------------------
 
 
@@ -401,7 +418,7 @@ def refuse(act: str, key: str) -> None:
 def test_a_bucket_that_refuses_stops_no_training(
     tmp_path: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Mirror.flush, "__defaults__", (0.3,))
+    monkeypatch.setattr(mirrors, "FLUSH_SECONDS", 0.3)
     recorder.before = refuse
     result, _, view = run(tmp_path, engine=FakeEngine(seconds_per_iteration=0.05))
     assert result.state == "finished"
@@ -434,7 +451,7 @@ def test_a_network_that_comes_back(tmp_path: Path, recorder: Recorder) -> None:
 def test_a_network_that_hangs_at_the_end(
     tmp_path: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Mirror.flush, "__defaults__", (0.2,))
+    monkeypatch.setattr(mirrors, "FLUSH_SECONDS", 0.2)
     monkeypatch.setattr(mirrors, "_ENTER_SECONDS", 0.1)
     engine = FakeEngine()
     engine.hooks[5] = lambda: setattr(recorder, "before", lambda act, key: time.sleep(2))
@@ -443,6 +460,40 @@ def test_a_network_that_hangs_at_the_end(
     assert time.monotonic() - began < 1.5
     assert result.mirror is not None
     assert result.mirror.problem == "it was not done within 0.2 s"
+
+
+def test_who_wants_it_to_end_at_once_waits_little(
+    tmp_path: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rlx.runs.signals import StopNow
+
+    asked: list[float | None] = []
+    real = Mirror.flush
+
+    def flush(copy: Mirror, seconds: float | None = None) -> mirrors.MirrorOutcome:
+        asked.append(seconds)
+        return real(copy, seconds)
+
+    def stop_now() -> None:
+        raise StopNow("SIGINT")
+
+    monkeypatch.setattr(Mirror, "flush", flush)
+    engine = FakeEngine()
+    engine.hooks[3] = stop_now
+    result, _, _ = run(tmp_path, engine=engine)
+    assert result.interrupted
+    assert asked == [10.0]
+    assert list_runs(URL)[0]["state"] == "stopped"
+
+
+def test_giving_the_waiting_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flush(copy: Mirror, seconds: float | None = None) -> mirrors.MirrorOutcome:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Mirror, "flush", flush)
+    result, _, view = run(tmp_path)
+    assert result.state == "finished"
+    assert view.warnings() == ["NOT all of the run is in s3://copies/rlx/run: given up (Ctrl-C)"]
 
 
 def test_no_bucket_at_all(tmp_path: Path) -> None:
@@ -519,6 +570,17 @@ def test_a_run_whose_host_died_goes_on_after_the_limit(
     remote.bring(URL, RunDirectory(tmp_path / "there/run"), say=print, sleep=waited.append)
     assert 175 < sum(waited) < 181
     assert RunDirectory(tmp_path / "there/run").state == "finished"
+
+
+def test_another_host_of_the_same_name_is_waited_for(tmp_path: Path) -> None:
+    """Names of hosts repeat in a cloud: a process that is not here may live there."""
+    from rlx.runs.provenance import process_identity
+
+    facts = {**process_identity(), "owner": "theirs", "held": True, "boot_id": "another", "pid": 999_999_999}
+    Bucket(URL).below("run").put(".heartbeat", json.dumps(facts).encode())
+    found = remote.read_heartbeat(Bucket(URL).below("run"))
+    assert found is not None
+    assert found.alive
 
 
 def test_a_dead_process_of_this_machine_is_not_waited_for(tmp_path: Path) -> None:
