@@ -251,6 +251,8 @@ class ReplayAlgorithm(Algorithm):
             return
         for came, node_id, name in self.nodes.changes():
             held = "" if came else self._lost_with(node_id)
+            if not came and self._reservation is not None:
+                self._reservation.forget(node_id)
             self.events.append(self.nodes.describe(came, name, held))
 
     def _lost_with(self, node_id: str) -> str:

@@ -20,8 +20,9 @@ from rlx.replay.shard_actor import ReplayShardActor, ShardStatus, create_shard
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that an answer is waited for, once; a shard that is silent for longer is away until it answers.
-_ANSWER_SECONDS = 5.0
+#: Seconds that an answer is waited for, once, in a cluster and on one machine; a shard that is silent for
+#: longer is away until it answers.
+_ANSWER_SECONDS, _ANSWER_SECONDS_ALONE = 2.0, 5.0
 #: Seconds for a shard to fix its state for a checkpoint: in a cluster, if it is away, on one machine.
 _SAVE_SECONDS, _SAVE_SECONDS_AWAY, _SAVE_SECONDS_ALONE = 10.0, 1.0, 120.0
 
@@ -91,7 +92,7 @@ class ShardGroup:
             names = ", ".join(str(asked.index(reference)) for reference in waiting)
             wanted = "a process of its own"
             if self.plan is not None:
-                wanted = f"1 CPU and {format_bytes(self.plan.sizes.shard)}"
+                wanted = format_bytes(self.plan.sizes.shard)
             raise NeverStartedError(
                 f"replay shard{'s' if len(waiting) > 1 else ''} {names} did not start within {limit:g} s "
                 f"(fault_tolerance.startup_timeout_seconds); each waits for {wanted}: {free_resources()}",
@@ -155,7 +156,8 @@ class ShardGroup:
                 known.asked = shard.status.remote()
         near = [known.asked for known in self._known if not known.away]
         if near:
-            ray.wait(near, num_returns=len(near), timeout=_ANSWER_SECONDS)
+            patience = _ANSWER_SECONDS_ALONE if self.plan is None else _ANSWER_SECONDS
+            ray.wait(near, num_returns=len(near), timeout=patience)
         for index, known in enumerate(self._known):
             if ray.wait([known.asked], timeout=0)[0]:
                 self._take(index, known)
