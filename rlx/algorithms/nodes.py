@@ -104,7 +104,12 @@ class ClusterPlan:
 
 
 def plan_cluster(spec: ExperimentSpec, sizes: PartSizes) -> ClusterPlan | None:
-    """Place a run on the nodes that Ray has now; None on a single one, where there is nothing to plan."""
+    """Place a run on the nodes that Ray has now.
+
+    None on a single one, where there is nothing to plan, and in a placement group (of Tune), which decides.
+    """
+    if ray.util.get_current_placement_group() is not None:
+        return None
     nodes = nodes_of(ray.nodes())
     if len(nodes) < 2 or sum(node.head for node in nodes.values()) != 1:
         return None
@@ -191,6 +196,7 @@ class NodeWatch:
         self._gone: list[str] = []
         #: When (monotonic) the first node went that held something, until all of it works again.
         self.lost_at: float | None = None
+        self._told_late = False
         self._changes: list[tuple[bool, str, str]] = []
         self.refresh(force=True)
         self._changes.clear()
@@ -200,9 +206,14 @@ class NodeWatch:
         """Return how many nodes are there."""
         return len(self._alive)
 
-    def is_alive(self, node_id: str) -> bool:
-        """Return whether a node is there now; one that nobody knows (an empty id) is taken to be."""
-        self.refresh(force=node_id in self._alive)
+    def is_alive(self, node_id: str, *, now: bool = False) -> bool:
+        """Return whether a node is there; one that nobody knows (an empty id) is taken to be.
+
+        Args:
+            node_id: Ray's id.
+            now: ask Ray again, however lately that was done.
+        """
+        self.refresh(force=now)
         return not node_id or node_id in self._alive
 
     def name(self, node_id: str) -> str:
@@ -246,10 +257,18 @@ class NodeWatch:
             return f"node {name} is back"
         return f"node {name} joined"
 
+    def late(self, limit_seconds: float) -> float | None:
+        """Return the seconds since the loss, once, when they have become more than `limit_seconds`."""
+        if self.lost_at is None or self._told_late:
+            return None
+        seconds = time.monotonic() - self.lost_at
+        self._told_late = seconds > limit_seconds
+        return seconds if self._told_late else None
+
     def full_again(self, runners: int, shards: int) -> str:
         """Word that everything works again, and forget the loss."""
         seconds = time.monotonic() - (self.lost_at or time.monotonic())
-        self.lost_at = None
+        self.lost_at, self._told_late = None, False
         parts = [
             f"{count} of {count} {name}"
             for count, name in ((runners, "runners"), (shards, "shards"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import tempfile
 import time
@@ -139,6 +140,22 @@ def test_a_shard_out_of_reach_holds_nobody_up(algo: Any, tmp_path: Path) -> None
     train(algo, lambda row: ray.get(algo.shards.shards[1].stats.remote())["sampled"] > sampled)
     assert (tmp_path / "rlx" / "replay" / "shard_0" / "manifest.json").exists()
     assert not (tmp_path / "rlx" / "replay" / "shard_1").exists()
+
+
+def test_a_runner_out_of_reach_holds_no_checkpoint_up(algo: Any, tmp_path: Path) -> None:
+    process = algo.env_runner_group.whereabouts[1].process
+    os.kill(process, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        algo.begin_checkpoint(tmp_path).wait()
+        assert time.monotonic() - began < STALL_SECONDS
+        assert goes_on(algo, algo.train()["rlx"]) < STALL_SECONDS
+    finally:
+        os.kill(process, signal.SIGCONT)
+    state = pickle.loads((tmp_path / "rlx" / "state.pkl").read_bytes())
+    assert set(state["runners"]) == {2}
+    row = algo.train()["rlx"]
+    assert (row["healthy_runners"], row["restarted_runners"]) == (2, 0)
 
 
 def test_a_node_that_is_killed_costs_what_it_held(algo: Any, cluster: Cluster) -> None:
