@@ -7,12 +7,14 @@ after the other, and in deterministic mode always in the same order.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import pickle
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +23,19 @@ import ray
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, EPISODE_RETURN_MEAN, NUM_ENV_STEPS_SAMPLED_LIFETIME
+from ray.train.constants import TRAIN_PLACEMENT_GROUP_TIMEOUT_S_ENV
 
 from rlx.actors.player import POLICY_PATH, play_episodes
 from rlx.algorithms.checkpoint import ENGINE_FOLDER, CheckpointJob
 from rlx.algorithms.config import ReplayConfig
 from rlx.algorithms.gone import gone_error
 from rlx.algorithms.learner_pool import LearnerPool, LearnersDiedError
-from rlx.algorithms.nodes import NodeWatch, Reservation, learner_threads_of, plan_cluster
+from rlx.algorithms.nodes import NodeWatch, Reservation, free_resources, learner_threads_of, plan_cluster
 from rlx.algorithms.progress import Progress
 from rlx.algorithms.runner_group import placed_runners
 from rlx.algorithms.runner_pool import RunnerPool
 from rlx.algorithms.shard_group import ShardGroup
-from rlx.errors import CheckpointError
+from rlx.errors import CheckpointError, NeverStartedError
 from rlx.networks.determinism import settle_determinism
 from rlx.replay.rate_limiter import RateLimiter
 
@@ -68,7 +71,7 @@ class ReplayAlgorithm(Algorithm):
         self._reservation = None if self.plan is None else Reservation(spec, self.plan, limit)
         config = self._placed(config)
         try:
-            with placed_runners(self.plan, limit):
+            with placed_runners(self.plan, limit), self._room_for_learners():
                 super().setup(config)
             settle_determinism(spec.debugging.deterministic)
             self.shards = ShardGroup(self.config, self.plan, self.nodes)
@@ -108,6 +111,30 @@ class ReplayAlgorithm(Algorithm):
         self.config.place_learners(threads, resources)
         self.config.freeze()
         return self.config
+
+    @contextlib.contextmanager
+    def _room_for_learners(self) -> Iterator[None]:
+        """Let learners wait for room as long as others, and say what they wait for."""
+        limit = self.config.rlx.fault_tolerance.startup_timeout_seconds
+        before = os.environ.get(TRAIN_PLACEMENT_GROUP_TIMEOUT_S_ENV)
+        os.environ[TRAIN_PLACEMENT_GROUP_TIMEOUT_S_ENV] = str(max(1, round(limit)))
+        try:
+            yield
+        except TimeoutError as error:
+            if isinstance(error, ray.exceptions.RayError):
+                raise  # a call of something else
+            gpus = self.config.num_gpus_per_learner
+            wanted = f"{gpus:g} GPUs" if gpus else "1 CPU"
+            raise NeverStartedError(
+                f"{self.config.num_learners} learner(s) did not start within {limit:g} s "
+                f"(fault_tolerance.startup_timeout_seconds); each waits for {wanted}: {free_resources()}",
+                next="take fewer learners, free the cluster, or allow more time",
+            ) from error
+        finally:
+            if before is None:
+                del os.environ[TRAIN_PLACEMENT_GROUP_TIMEOUT_S_ENV]
+            else:
+                os.environ[TRAIN_PLACEMENT_GROUP_TIMEOUT_S_ENV] = before
 
     def _share_parameters(self) -> None:
         """Let a local runner act with the local learner's own parameters instead of copies."""
@@ -251,6 +278,8 @@ class ReplayAlgorithm(Algorithm):
             return
         for came, node_id, name in self.nodes.changes():
             held = "" if came else self._lost_with(node_id)
+            if not came and self._reservation is not None:
+                self._reservation.forget(node_id)
             self.events.append(self.nodes.describe(came, name, held))
 
     def _lost_with(self, node_id: str) -> str:
@@ -266,13 +295,29 @@ class ReplayAlgorithm(Algorithm):
         return " and ".join(parts)
 
     def _tell_full_strength(self) -> None:
-        """Tell when all that was lost with a node works again."""
-        if self.nodes is None or self.nodes.lost_at is None:
+        """Tell when all that was lost with a node works again, or that it still does not.
+
+        Raises:
+            ProcessGoneError: a process is away for too long though no node is.
+        """
+        if self.nodes is None:
             return
         runners, shards = self.runners, self.shards
-        if runners.healthy == runners.count and shards.healthy == len(shards.shards):
+        limit = self.config.rlx.fault_tolerance.startup_timeout_seconds
+        if self.nodes.lost_at is None:
+            runners.check_overdue(limit)
+            shards.check_overdue(limit)
+        elif runners.healthy == runners.count and shards.healthy == len(shards.shards):
             counts = (0 if runners.local else runners.count, len(shards.shards) if shards.remote else 0)
             self.events.append(self.nodes.full_again(*counts))
+        elif (seconds := self.nodes.late(limit)) is not None:
+            names = [f"runner {index}" for index in runners.away] + [
+                f"shard {index}" for index in shards.away
+            ]
+            self.events.append(
+                f"not at full strength {seconds:.0f} s after the loss, waiting for {', '.join(names)}: "
+                f"{free_resources()}"
+            )
 
     def _replace_learners(self, error: Exception) -> None:
         """Start new learners from the last checkpoint, else from the last weights sent to runners."""
@@ -283,7 +328,8 @@ class ReplayAlgorithm(Algorithm):
         before = self.progress.updates
         self.learner_group.shutdown()
         spec = self.config.get_multi_rl_module_spec(spaces=self.spaces, inference_only=False)
-        self.learner_group = self.config.build_learner_group(rl_module_spec=spec)
+        with self._room_for_learners():
+            self.learner_group = self.config.build_learner_group(rl_module_spec=spec)
         checkpoint = self._last_checkpoint / "learner_group" if self._last_checkpoint else None
         weights, version = (None, 0) if checkpoint else self._last_weights()
         self.learners.replace(self.learner_group, checkpoint, weights, version)

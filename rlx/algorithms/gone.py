@@ -26,3 +26,12 @@ def gone_error(
         f"{name} died and {reason}",
         next="see train.log for why; resume from the last checkpoint, with more restarts if that is wanted",
     )
+
+
+def overdue_error(name: str, limit_seconds: float) -> ProcessGoneError:
+    """Say which process has been away for too long, with every node there."""
+    return ProcessGoneError(
+        f"{name} did not come back within {limit_seconds:g} s (fault_tolerance.startup_timeout_seconds), "
+        "though no node is gone",
+        next="see train.log for why; resume from the last checkpoint",
+    )

@@ -22,7 +22,7 @@ from rlx.experiment.placement import (
     Placement,
     place,
     placed_learner_threads,
-    reserved_head_cpus,
+    reserved_cpus,
 )
 from rlx.experiment.spec import ExperimentSpec
 
@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 #: A resource that only the head has.
 HEAD_RESOURCE = "node:__internal_head__"
 _A_LITTLE = 0.001
+_ID_LABEL = "ray.io/node-id"
 _GROUP_LABEL = "ray.io/node-group"
 
 
@@ -82,13 +83,14 @@ class ClusterPlan:
         return self._on(self.placement.runners[index - 1])
 
     def shard_options(self, index: int) -> dict[str, Any]:
-        """Return Ray's options of a shard: its node, and a core and memory of which there must be enough.
+        """Return Ray's options of a shard: its node, and the memory that it must find there.
 
         So a shard whose node died starts again elsewhere only where it has room, and waits otherwise.
+        Its core is reserved apart (`Reservation`).
         """
         return {
             "scheduling_strategy": self._on(self.placement.shards[index]),
-            "num_cpus": 1,
+            "num_cpus": 0,
             "memory": self.sizes.shard,
         }
 
@@ -102,7 +104,12 @@ class ClusterPlan:
 
 
 def plan_cluster(spec: ExperimentSpec, sizes: PartSizes) -> ClusterPlan | None:
-    """Place a run on the nodes that Ray has now; None on a single one, where there is nothing to plan."""
+    """Place a run on the nodes that Ray has now.
+
+    None on a single one, where there is nothing to plan, and in a placement group (of Tune), which decides.
+    """
+    if ray.util.get_current_placement_group() is not None:
+        return None
     nodes = nodes_of(ray.nodes())
     if len(nodes) < 2 or sum(node.head for node in nodes.values()) != 1:
         return None
@@ -118,7 +125,7 @@ def learner_threads_of(spec: ExperimentSpec, plan: ClusterPlan) -> int:
 
 
 class Reservation:
-    """The driver's cores of the head, kept from runners that start again.
+    """The cores of the driver and of shards, kept from runners that start again.
 
     Args:
         spec: a resolved spec.
@@ -130,23 +137,33 @@ class Reservation:
     """
 
     def __init__(self, spec: ExperimentSpec, plan: ClusterPlan, timeout_seconds: float) -> None:
-        cpus = reserved_head_cpus(spec, plan.placement)
-        self._group: Any = None
-        if not cpus:
-            return
-        self._group = placement_group([{"CPU": cpus, HEAD_RESOURCE: _A_LITTLE}], name="")
-        if not self._group.wait(timeout_seconds):
-            self.release()
-            raise NeverStartedError(
-                f"the driver's {cpus:g} CPUs on the head were not free within {timeout_seconds:g} s",
-                next=f"something else uses the cluster: {free_resources()}",
-            )
+        self._groups: dict[str, Any] = {}
+        wanted = reserved_cpus(spec, plan.placement)
+        for node, cpus in wanted.items():
+            node_id = plan.node_ids[node]
+            here = [{_ID_LABEL: node_id}]
+            self._groups[node_id] = placement_group([{"CPU": cpus}], bundle_label_selector=here)
+        deadline = time.monotonic() + timeout_seconds
+        for node, cpus in wanted.items():
+            if not self._groups[plan.node_ids[node]].wait(max(1.0, deadline - time.monotonic())):
+                self.release()
+                raise NeverStartedError(
+                    f"{cpus:g} CPUs of {plan.placement.nodes[node].name}, for the driver and replay shards, "
+                    f"were not free within {timeout_seconds:g} s",
+                    next=f"something else uses the cluster: {free_resources()}",
+                )
+
+    def forget(self, node_id: str) -> None:
+        """Give up what was reserved on a node that is gone, so that nobody starts a node for it."""
+        group = self._groups.pop(node_id, None)
+        if group is not None:
+            remove_placement_group(group)
 
     def release(self) -> None:
         """Give the cores back."""
-        group, self._group = self._group, None
-        if group is not None and ray.is_initialized():
-            remove_placement_group(group)
+        if ray.is_initialized():
+            for node_id in list(self._groups):
+                self.forget(node_id)
 
 
 def free_resources() -> str:
@@ -179,6 +196,7 @@ class NodeWatch:
         self._gone: list[str] = []
         #: When (monotonic) the first node went that held something, until all of it works again.
         self.lost_at: float | None = None
+        self._told_late = False
         self._changes: list[tuple[bool, str, str]] = []
         self.refresh(force=True)
         self._changes.clear()
@@ -188,9 +206,14 @@ class NodeWatch:
         """Return how many nodes are there."""
         return len(self._alive)
 
-    def is_alive(self, node_id: str) -> bool:
-        """Return whether a node is there now; one that nobody knows (an empty id) is taken to be."""
-        self.refresh(force=node_id in self._alive)
+    def is_alive(self, node_id: str, *, now: bool = False) -> bool:
+        """Return whether a node is there; one that nobody knows (an empty id) is taken to be.
+
+        Args:
+            node_id: Ray's id.
+            now: ask Ray again, however lately that was done.
+        """
+        self.refresh(force=now)
         return not node_id or node_id in self._alive
 
     def name(self, node_id: str) -> str:
@@ -234,10 +257,18 @@ class NodeWatch:
             return f"node {name} is back"
         return f"node {name} joined"
 
+    def late(self, limit_seconds: float) -> float | None:
+        """Return the seconds since the loss, once, when they have become more than `limit_seconds`."""
+        if self.lost_at is None or self._told_late:
+            return None
+        seconds = time.monotonic() - self.lost_at
+        self._told_late = seconds > limit_seconds
+        return seconds if self._told_late else None
+
     def full_again(self, runners: int, shards: int) -> str:
         """Word that everything works again, and forget the loss."""
         seconds = time.monotonic() - (self.lost_at or time.monotonic())
-        self.lost_at = None
+        self.lost_at, self._told_late = None, False
         parts = [
             f"{count} of {count} {name}"
             for count, name in ((runners, "runners"), (shards, "shards"))

@@ -10,7 +10,7 @@ from typing import Any
 import ray
 
 from rlx.actors.env_runner import CollectReport, CollectRequest
-from rlx.algorithms.gone import gone_error
+from rlx.algorithms.gone import gone_error, overdue_error
 from rlx.algorithms.nodes import NodeWatch
 from rlx.algorithms.runner_group import PlacedRunnerGroup
 from rlx.algorithms.shard_group import ShardGroup
@@ -33,6 +33,7 @@ class _Runner:
     last_answer: float = 0.0
     in_flight: int = 0
     answer_seconds: float = 0.0
+    away_since: float | None = None
 
 
 class RunnerPool:
@@ -180,7 +181,9 @@ class RunnerPool:
 
     def _forget(self, index: int) -> None:
         """Treat a runner as new: its requests are gone and so are its weights."""
-        self._runners[index] = _Runner(last_answer=time.monotonic())
+        now = time.monotonic()
+        away = not self._manager.is_actor_healthy(index)
+        self._runners[index] = _Runner(last_answer=now, away_since=now if away else None)
 
     def _end_silent_runners(self) -> None:
         """Kill runners that hold a request and have not answered for too long; Ray restarts them."""
@@ -207,7 +210,7 @@ class RunnerPool:
         if self.nodes is None:
             return f"runner {index} died and was restarted; its episodes in progress are lost"
         name = self.nodes.name(home)
-        if not self.nodes.is_alive(before):
+        if not self.nodes.is_alive(before, now=True):
             return f"runner {index} was started again on {name}; its episodes in progress are lost"
         self._deaths[index] += 1
         if self._deaths[index] > self.faults.max_restarts:
@@ -236,6 +239,23 @@ class RunnerPool:
         """
         if not self.local:
             self._probe()
+
+    @property
+    def away(self) -> list[int]:
+        """Return the runners that are out of service."""
+        return [] if self.local else sorted(self._runners.keys() - set(self.group.healthy_env_runner_ids()))
+
+    def check_overdue(self, limit_seconds: float) -> None:
+        """Raise if a runner has been away for longer than that.
+
+        Raises:
+            ProcessGoneError: naming it.
+        """
+        now = time.monotonic()
+        for index in self.away:
+            since = self._runners[index].away_since
+            if since is not None and now - since > limit_seconds:
+                raise overdue_error(f"runner {index}", limit_seconds)
 
     @property
     def healthy(self) -> int:

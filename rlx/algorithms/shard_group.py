@@ -10,7 +10,7 @@ from typing import Any
 
 import ray
 
-from rlx.algorithms.gone import gone_error
+from rlx.algorithms.gone import gone_error, overdue_error
 from rlx.algorithms.nodes import ClusterPlan, NodeWatch, free_resources
 from rlx.algorithms.runner_group import last_line
 from rlx.algorithms.shard_save import ShardSave, load_shards
@@ -20,8 +20,9 @@ from rlx.replay.shard_actor import ReplayShardActor, ShardStatus, create_shard
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that an answer is waited for, once; a shard that is silent for longer is away until it answers.
-_ANSWER_SECONDS = 5.0
+#: Seconds that an answer is waited for, once, in a cluster and on one machine; a shard that is silent for
+#: longer is away until it answers.
+_ANSWER_SECONDS, _ANSWER_SECONDS_ALONE = 2.0, 5.0
 #: Seconds for a shard to fix its state for a checkpoint: in a cluster, if it is away, on one machine.
 _SAVE_SECONDS, _SAVE_SECONDS_AWAY, _SAVE_SECONDS_ALONE = 10.0, 1.0, 120.0
 
@@ -33,6 +34,7 @@ class _Shard:
     status: ShardStatus
     asked: Any = None
     away: bool = False
+    away_since: float = 0.0
     deaths: int = 0
     stats: dict[str, int] = field(default_factory=dict)
 
@@ -91,7 +93,7 @@ class ShardGroup:
             names = ", ".join(str(asked.index(reference)) for reference in waiting)
             wanted = "a process of its own"
             if self.plan is not None:
-                wanted = f"1 CPU and {format_bytes(self.plan.sizes.shard)}"
+                wanted = format_bytes(self.plan.sizes.shard)
             raise NeverStartedError(
                 f"replay shard{'s' if len(waiting) > 1 else ''} {names} did not start within {limit:g} s "
                 f"(fault_tolerance.startup_timeout_seconds); each waits for {wanted}: {free_resources()}",
@@ -127,12 +129,27 @@ class ShardGroup:
         """Return how many shards answer."""
         return sum(not known.away for known in self._known) if self.remote else 1
 
+    @property
+    def away(self) -> list[int]:
+        """Return the shards that do not answer."""
+        return [index for index, known in enumerate(self._known) if known.away]
+
+    def check_overdue(self, limit_seconds: float) -> None:
+        """Raise if a shard has not answered for longer than that.
+
+        Raises:
+            ProcessGoneError: naming it.
+        """
+        for index in self.away:
+            if time.monotonic() - self._known[index].away_since > limit_seconds:
+                raise overdue_error(f"replay shard {index}", limit_seconds)
+
     def lose(self, node_id: str) -> list[tuple[int, int]]:
         """Wait no longer for the shards of a node that is gone; return them and the env steps they held."""
         lost = []
         for index, known in enumerate(self._known):
             if known.status.node == node_id:
-                known.away = True
+                self._set_away(known, True)
                 lost.append((index, int(known.stats.get("env_steps", 0))))
         return lost
 
@@ -155,13 +172,20 @@ class ShardGroup:
                 known.asked = shard.status.remote()
         near = [known.asked for known in self._known if not known.away]
         if near:
-            ray.wait(near, num_returns=len(near), timeout=_ANSWER_SECONDS)
+            patience = _ANSWER_SECONDS_ALONE if self.plan is None else _ANSWER_SECONDS
+            ray.wait(near, num_returns=len(near), timeout=patience)
         for index, known in enumerate(self._known):
             if ray.wait([known.asked], timeout=0)[0]:
                 self._take(index, known)
             elif not known.away:
                 logger.info("replay shard %d does not answer", index)
-                known.away = True
+                self._set_away(known, True)
+
+    @staticmethod
+    def _set_away(known: _Shard, away: bool) -> None:
+        if away and not known.away:
+            known.away_since = time.monotonic()
+        known.away = away
 
     def _take(self, index: int, known: _Shard) -> None:
         reference, known.asked = known.asked, None
@@ -171,10 +195,10 @@ class ShardGroup:
             allowed = self.faults.restart_failed_shards
             raise gone_error(f"replay shard {index}", allowed, self.faults.max_restarts, error) from error
         except ray.exceptions.RayError:
-            known.away = True  # died, and starts again
+            self._set_away(known, True)  # died, and starts again
             return
         # An answer from before the node went says nothing.
-        known.away = self.nodes is not None and not self.nodes.is_alive(status.node)
+        self._set_away(known, self.nodes is not None and not self.nodes.is_alive(status.node))
         before, known.status = known.status, status
         if status.incarnation != before.incarnation:
             self._note_restart(index, known, before)
@@ -185,7 +209,7 @@ class ShardGroup:
         self.lost_env_steps += lost
         self.restarts += 1
         where = "" if self.nodes is None else f" on {self.nodes.name(known.status.node)}"
-        if self.nodes is not None and not self.nodes.is_alive(before.node):
+        if self.nodes is not None and not self.nodes.is_alive(before.node, now=True):
             self._events.append(
                 f"replay shard {index} was started again{where}, empty: {lost} env steps lost"
             )

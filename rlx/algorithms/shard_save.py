@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 CHUNK_BYTES = 8 << 20
 #: Seconds without an answer after which a shard is left out of a checkpoint under way.
 SILENCE_SECONDS = 60.0
+#: Seconds by which the clocks of two nodes may differ.
+CLOCKS_APART_SECONDS = 20.0
 #: Names the shards that a checkpoint lacks.
 MISSING_FILE = "missing.json"
 
@@ -62,10 +64,11 @@ class ShardSave:
             token.unlink(missing_ok=True)
 
     def _begin(self, token: str, patience_seconds: list[float]) -> None:
-        asked = {
-            shard.begin_save_near.remote(str(shard_folder(self.directory, index)), token): index
-            for index, shard in enumerate(self.shards)
-        }
+        asked = {}
+        for index, shard in enumerate(self.shards):
+            until = time.time() + patience_seconds[index] + CLOCKS_APART_SECONDS
+            folder = str(shard_folder(self.directory, index))
+            asked[shard.begin_save_near.remote(folder, token, until)] = index
         began, waiting = time.monotonic(), dict(asked)
         while waiting:
             left = began + max(patience_seconds[index] for index in waiting.values()) - time.monotonic()
@@ -73,7 +76,10 @@ class ShardSave:
             for reference in ready:
                 index = waiting.pop(reference)
                 try:
-                    self._begun[index] = ray.get(reference)
+                    begun: SaveBegun = ray.get(reference)
+                    if begun.refused:
+                        self._leave_out(index, begun.refused)
+                    self._begun[index] = begun
                 except ray.exceptions.RayActorError:
                     self._leave_out(index, "died")
             if not ready:

@@ -202,9 +202,21 @@ def placed_learner_threads(spec: ExperimentSpec, placement: Placement) -> int:
     return max(1, min(free))
 
 
-def reserved_head_cpus(spec: ExperimentSpec, placement: Placement) -> float:
-    """Return the cores of the head that are the driver's and that no Ray actor asks for."""
-    return min(float(driver_cpus(spec)), placement.nodes[placement.driver].cpus)
+def reserved_cpus(spec: ExperimentSpec, placement: Placement) -> dict[int, float]:
+    """Return the cores of each node that are the driver's or shards', which do not ask Ray for them.
+
+    A shard asks for memory alone, so that it can start again on a node without a free core: without it the
+    runners that write to it are idle.
+    """
+    reserved = {}
+    for index, node in enumerate(placement.nodes):
+        parts = placement.parts_on(index)
+        wanted = parts.get("shards", 0) + (driver_cpus(spec) if "driver" in parts else 0)
+        others = placement.loads[index].cpus - wanted
+        cpus = min(float(wanted), node.cpus - others)
+        if cpus > 0:
+            reserved[index] = cpus
+    return reserved
 
 
 def _place_driver(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 import uuid
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,8 @@ from rlx.replay.config import ShardConfig
 from rlx.replay.shard import ReplayShard
 from rlx.replay.snapshot import SnapshotJob
 
+#: Seconds that a new save waits for the end of an earlier one.
+_EARLIER_SAVE_SECONDS = 3.0
 #: States of a save.
 RUNNING, DONE, UNKNOWN = "running", "done", "unknown"
 
@@ -40,10 +43,12 @@ class SaveBegun(NamedTuple):
     Attributes:
         key: to ask after it.
         apart: the files are in a folder that only the shard's node sees, and must be fetched.
+        refused: why nothing was begun; empty if it was.
     """
 
     key: str
     apart: bool
+    refused: str = ""
 
 
 class ReplayShardActor(ReplayShard):
@@ -75,13 +80,21 @@ class ReplayShardActor(ReplayShard):
         """Begin a `save`; returns when the state of this moment is fixed."""
         self._save_job = self.save(path, previous)
 
-    def begin_save_near(self, path: str, token: str) -> SaveBegun:
+    def begin_save_near(self, path: str, token: str, until: float) -> SaveBegun:
         """Begin a `save` into `path` if this node sees that folder, else into one of its own.
 
         Args:
             path: where the driver wants it.
             token: name of a file that the driver has put beside `path`.
+            until: `time.time()` after which nobody waits for this save any more.
         """
+        if time.time() > until:
+            return SaveBegun("", False, "answered too late")
+        if self._save_job is not None and self._save_job.running():
+            # One that nobody waited for; a small shard ends it soon.
+            self._save_job.wait(_EARLIER_SAVE_SECONDS)
+            if self._save_job.running():
+                return SaveBegun("", False, "still wrote an earlier one")
         self.forget_save()
         apart = not (Path(path).parent / token).exists()
         if apart:

@@ -358,7 +358,9 @@ class _Session:
             if committed is not None:
                 committed(outcome.path)
             self.view.checkpoint(outcome.path.name)
-            self._event(f"saved {outcome.path.name} ({outcome.size_bytes / 2**20:.1f} MiB)")
+            missing = outcome.info.get("missing_shards")
+            lacks = f" without replay shard {', '.join(map(str, missing))}" if missing else ""
+            self._event(f"saved {outcome.path.name} ({outcome.size_bytes / 2**20:.1f} MiB){lacks}")
             self._refresh_manifest(outcome)
             if self.mirror is not None:
                 self.mirror.poke()
@@ -370,6 +372,8 @@ class _Session:
         facts: dict[str, Any] = {"last_checkpoint": outcome.path.name}
         if restarted is not None:
             facts["restarted_episodes_on_resume"] = restarted
+        if "missing_shards" in outcome.info:
+            facts["missing_shards"] = outcome.info["missing_shards"]
         self._note_disk(self.run_dir.update_session(**facts))
 
     def _find_checkpoint(self) -> Checkpoint | None:

@@ -26,6 +26,7 @@ COLUMNS = (  # noqa: SIM905
     "updates_per_second replay_env_steps replay_capacity replay_fill replay_ratio replay_ratio_target "
     "policy_lag_updates sample_age_env_steps runner_wait_fraction learner_wait_fraction queue_depth loss "
     "q_mean td_error_mean grad_norm epsilon_mean lr healthy_runners restarted_runners lost_env_steps "
+    "alive_nodes healthy_shards "
     "checkpoint_blocked_fraction evaluation_return_mean evaluation_return_std evaluation_episodes "
     "time_total_s"
 ).split()

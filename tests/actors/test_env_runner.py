@@ -1,11 +1,13 @@
-"""The runner: what it does with a request, and RLlib's hooks. In this process, without Ray."""
+"""The runner: what it does with a request, and RLlib's hooks. In this process."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
 import pytest
+import ray
 
 from rlx.actors.env_runner import CollectRequest, ReplayEnvRunner
 from rlx.replay.shard import ReplayShard
@@ -161,3 +163,40 @@ def test_rllib_s_hooks() -> None:
     assert spaces["default_policy"][1].n == 2
     assert runner.get_state(components="rl_module")
     runner.stop()
+
+
+class SlowShard:
+    """A shard actor that takes its time."""
+
+    def __init__(self) -> None:
+        self.blocks = 0
+
+    def add(self, block: Any) -> None:
+        self.blocks += 1
+
+    def block(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def count(self) -> int:
+        return self.blocks
+
+
+@pytest.mark.usefixtures("ray_started")
+def test_a_runner_whose_shard_is_away_answers_without_having_acted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ReplayEnvRunner, "SHARD_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(ReplayEnvRunner, "FLUSH_SECONDS", 0.2)
+    away = ray.remote(SlowShard).options(num_cpus=0).remote()
+    ray.get(away.count.remote())
+    runner = make_runner()
+    away.block.remote(4.0)
+    reports = [runner.collect(CollectRequest(steps=5, shard=away)) for _ in range(6)]
+    assert [report.env_steps for report in reports[:3]] == [10, 10, 10], "so many may be on their way"
+    assert [report.env_steps for report in reports[3:]] == [0, 0, 0]
+    assert [report.epsilon_mean is None for report in reports[2:4]] == [False, True]
+    assert reports[5].shard_seconds > 0.15
+    assert runner.flush() == 0, "nothing is lost"
+    # It goes on when the shard is back, which then has every block.
+    deadline = time.monotonic() + 60
+    while not runner.collect(CollectRequest(steps=5, shard=away)).env_steps:
+        assert time.monotonic() < deadline
+    assert ray.get(away.count.remote()) == 4

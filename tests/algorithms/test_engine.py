@@ -43,7 +43,9 @@ ROW = (
     "grad_norm",
     "epsilon_mean",
     "lr",
+    "alive_nodes",
     "healthy_runners",
+    "healthy_shards",
     "restarted_runners",
     "lost_env_steps",
     "seconds",
@@ -103,7 +105,9 @@ def check_accounts(algo: Any, row: dict[str, Any]) -> None:
     assert algo.progress.samples == algo.progress.updates * 16
     assert algo.learners.total_updates() == algo.progress.updates
     assert row["lost_env_steps"] == 0
+    assert row["alive_nodes"] == 1
     assert row["healthy_runners"] == max(1, algo.config.num_env_runners)
+    assert row["healthy_shards"] == max(1, algo.config.rlx.replay.num_shards)
     if len(algo.shards.shards) > 1:
         inserted = [stats["inserted"] for stats in shard_stats(algo)]
         assert min(inserted) > 0.2 * sum(inserted), "every shard gets its runner's blocks"

@@ -14,7 +14,7 @@ from rlx.experiment.placement import (
     driver_cpus,
     place,
     placed_learner_threads,
-    reserved_head_cpus,
+    reserved_cpus,
     traffic,
 )
 from rlx.experiment.resolve import from_mapping
@@ -34,7 +34,12 @@ SIZES = PartSizes(
 
 
 def spec(
-    runners: int, shards: int = 2, learners: int = 0, gpus: float = 0.0, **sections: Any
+    runners: int,
+    shards: int = 2,
+    learners: int = 0,
+    gpus: float = 0.0,
+    threads: int | None = None,
+    **sections: Any,
 ) -> ExperimentSpec:
     given: dict[str, Any] = {
         "algorithm": "apex_dqn",
@@ -42,7 +47,7 @@ def spec(
         "stop": {"env_steps": 1000},
         "env_runners": {"num_env_runners": runners},
         "replay": {"num_shards": shards},
-        "learners": {"num_learners": learners, "num_gpus_per_learner": gpus},
+        "learners": {"num_learners": learners, "num_gpus_per_learner": gpus, "num_torch_threads": threads},
     }
     for name, section in sections.items():
         given[name] = {**given.get(name, {}), **section}
@@ -120,7 +125,8 @@ def test_what_does_not_fit_is_said_with_numbers() -> None:
     ]
     plan = place(spec(runners=2, learners=1, gpus=1), [head(), worker(1)], SIZES)
     assert plan.problems() == [
-        "a learner needs 1 GPUs: no node has more than 0 free (0 in all); fewer learners, or a node with a GPU"
+        "a learner needs 1 GPUs: no node has more than 0 free (0 in all); "
+        "fewer learners, or a node with a GPU"
     ]
     plan = place(spec(runners=2), [head(memory=1), worker(1)], SIZES)
     assert "the driver needs 2.0 GB, the head (head) has 1.0 GB for it" in plan.problems()[0]
@@ -150,16 +156,21 @@ def test_threads_of_the_learner_are_the_cores_of_its_node_that_nobody_else_has()
     plan = place(with_gpu, [head(cpus=4), worker(1, cpus=8, gpus=1), worker(2, cpus=8)], SIZES)
     assert (plan.learners, plan.shards) == ((1,), (1, 1))
     assert placed_learner_threads(with_gpu, plan) == 8 - 2 - plan.runners.count(1)
-    given_threads = spec(runners=2, learners={"num_torch_threads": 3})
+    given_threads = spec(runners=2, threads=3)
     assert placed_learner_threads(given_threads, place(given_threads, nodes, SIZES)) == 3
     small = spec(runners=2, rl_module={"torso": "mlp"})
     assert placed_learner_threads(small, place(small, nodes, SIZES)) == 1
 
 
-def test_the_driver_s_core_is_reserved() -> None:
-    assert reserved_head_cpus(spec(4), place(spec(4), [head(), worker(1)], SIZES)) == 1
+def test_the_cores_of_the_driver_and_of_shards_are_reserved() -> None:
+    assert reserved_cpus(spec(4), place(spec(4), [head(), worker(1)], SIZES)) == {0: 3}
     separate = spec(runners=4, learners=1)
-    assert reserved_head_cpus(separate, place(separate, [head(), worker(1)], SIZES)) == 0
+    assert reserved_cpus(separate, place(separate, [head(), worker(1)], SIZES)) == {0: 2}
+    apart = place(spec(4), [head(memory=5), worker(1), worker(2)], SIZES)
+    assert reserved_cpus(spec(4), apart) == {0: 1, 1: 1, 2: 1}
+    # Never more than runners leave, or the reservation would wait for ever.
+    full = spec(runners=8)
+    assert sum(reserved_cpus(full, place(full, [head(), worker(1)], SIZES)).values()) <= 0 + 8
 
 
 def test_traffic_counts_what_goes_between_nodes() -> None:

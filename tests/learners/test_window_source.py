@@ -58,6 +58,9 @@ class RemoteShard(WindowShard):
     def get_priorities(self) -> list[Any]:
         return self.priorities
 
+    def block(self, seconds: float) -> None:
+        time.sleep(seconds)
+
     def end(self) -> None:
         os._exit(1)
 
@@ -97,3 +100,60 @@ def test_remote_shards() -> None:
         assert time.monotonic() < deadline
     assert found.shard_index == 0, "the other is empty; this one came back with three batches"
     assert source.lost_requests > 0
+
+
+@pytest.mark.usefixtures("ray_started")
+def test_a_shard_that_does_not_answer_delays_the_others_once() -> None:
+    handles = [remote(200), remote(200), remote(200)]
+    ray.get([handle.get_priorities.remote() for handle in handles])
+    source = WindowSource(handles, batch_size=8, prefetch=3, patience_seconds=1.0)
+    assert [found(source) for _ in range(6)] == [0, 1, 2, 0, 1, 2]
+    handles[1].block.remote(8.0)  # as a link that is down for eight seconds
+    blocked_at = time.monotonic()
+    shown, waits = [], []
+    while time.monotonic() - blocked_at < 6.0 and len(shown) < 40:
+        began = time.monotonic()
+        shown.append(found(source))
+        waits.append(time.monotonic() - began)
+    # What it had answered before comes first; then it is passed over, at the cost of its patience, once.
+    assert shown.count(1) <= 3
+    assert len(shown) == 40
+    assert {0, 2} <= set(shown[5:])
+    assert sum(wait > 0.9 for wait in waits) <= 1, waits
+    assert source.passed_over == {1}
+    assert source.queue_depth in (2, 3), "the queue is filled from the others"
+    deadline = time.monotonic() + 60
+    back = source.next(timeout_seconds=60)
+    while back is None or back.shard_index != 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)  # the others have a batch for each of these
+        back = source.next(timeout_seconds=60)
+    assert 1 in [found(source) for _ in range(6)], "it is used again"
+
+
+@pytest.mark.usefixtures("ray_started")
+def test_with_one_request_at_a_time_another_shard_is_asked() -> None:
+    handles = [remote(20), remote(20)]
+    ray.get([handle.get_priorities.remote() for handle in handles])
+    handles[0].block.remote(8.0)
+    source = WindowSource(handles, batch_size=8, prefetch=1, patience_seconds=0.5)
+    assert [found(source) for _ in range(3)] == [1, 1, 1]
+    assert source.passed_over == {0}
+
+
+@pytest.mark.usefixtures("ray_started")
+def test_where_no_shard_answers_the_wait_is_bounded() -> None:
+    handles = [remote(20), remote(20)]
+    ray.get([handle.get_priorities.remote() for handle in handles])
+    for handle in handles:
+        handle.block.remote(20.0)
+    source = WindowSource(handles, batch_size=8, prefetch=2, patience_seconds=0.5)
+    began = time.monotonic()
+    assert source.next(timeout_seconds=1.0) is None
+    assert time.monotonic() - began < 10.0
+
+
+def found(source: WindowSource) -> int:
+    sampled = source.next(timeout_seconds=60)
+    assert sampled is not None
+    return sampled.shard_index

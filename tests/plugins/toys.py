@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -144,3 +145,24 @@ class Predictor(Plugin):
     def learner(self, context: PluginContext, module: nn.Module | None) -> LearnerPlugin:
         assert isinstance(module, PredictorModule)
         return PredictorLearner(self.settings)  # type: ignore[arg-type]
+
+
+class BreakingSettings(PluginSettings):
+    """Which runner breaks while it is constructed: always, or only once `flag` is there."""
+
+    worker_index: int = 2
+    flag: str | None = None
+
+
+@register
+class Breaking(Plugin):
+    """A runner whose constructor fails."""
+
+    name = "breaking"
+    Settings = BreakingSettings
+
+    def runner(self, context: PluginContext, module: nn.Module | None) -> RunnerPlugin | None:
+        flag = self.settings.flag
+        if context.worker_index == self.settings.worker_index and (flag is None or Path(flag).exists()):
+            raise OSError("no licence for this emulator")
+        return None
