@@ -87,6 +87,9 @@ class Mirror:
         self._etag = claim
         self._owner = secrets.token_hex(8)
         self._lost = ""
+        self._released = False
+        #: One writes at a time, so that no sign of life that was on its way comes after the release.
+        self._heartbeat_guard = threading.Lock()
         self._copy = _Copy(self.bucket, path, keep_last, self._still_ours)
         self._told: list[tuple[str, str]] = []
         self._workers: list[_Worker] = []
@@ -117,7 +120,8 @@ class Mirror:
             release.join(_ENTER_SECONDS)
 
     def _release(self) -> None:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception), self._heartbeat_guard:
+            self._released = True
             self._write_heartbeat(held=False)
 
     def _write_heartbeat(self, *, held: bool) -> None:
@@ -134,13 +138,16 @@ class Mirror:
 
     def _beat(self) -> None:
         """Give a sign of life, unless another process has taken the run over while this one gave none."""
-        found = read_heartbeat(self.bucket)
-        if found is not None and found.facts.get("owner") != self._owner:
-            self._lost = f"{found.host} has taken the run over, nothing more goes up from here"
-        self._still_ours()
-        # As it is now: it may have been deleted by hand, or written by a call whose answer was lost.
-        self._etag = None if found is None else found.etag
-        self._write_heartbeat(held=True)
+        with self._heartbeat_guard:
+            if self._released:
+                return
+            found = read_heartbeat(self.bucket)
+            if found is not None and found.facts.get("owner") != self._owner:
+                self._lost = f"{found.host} has taken the run over, nothing more goes up from here"
+            self._still_ours()
+            # As it is now: it may have been deleted by hand, or written by a call whose answer was lost.
+            self._etag = None if found is None else found.etag
+            self._write_heartbeat(held=True)
 
     def _still_ours(self) -> None:
         if self._lost:
@@ -203,8 +210,10 @@ class Mirror:
 
         def finish() -> None:
             while not done.is_set():
-                # The files before, because they are small, and after, because they say how it went.
-                acts = (self._copy.send_files, self._copy.send_checkpoints, self._copy.send_files)
+                # First whether it is still ours to write. The files before the checkpoints, because they are
+                # small, and after, because they say how it went.
+                files = self._copy.send_files
+                acts = (self._beat, files, self._copy.send_checkpoints, files)
                 failed = [reason for act in acts if (reason := _failure(act))]
                 problems[:] = list(dict.fromkeys(failed))
                 if not failed or self._lost:

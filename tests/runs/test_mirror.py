@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -232,15 +233,34 @@ def test_pruned_ones_go_only_when_newer_ones_are_whole_there(tmp_path: Path, rec
 def test_what_goes_up_is_not_pruned_meanwhile(tmp_path: Path, recorder: Recorder) -> None:
     """A network slower than the checkpoints: one is copied whole all the same, and no failure is told."""
     first = "checkpoints/checkpoint_000001/"
-    recorder.before = lambda act, key: time.sleep(0.06) if first in key and act == "upload" else None
+    begun, go_on, there = threading.Event(), threading.Event(), threading.Event()
+
+    def before(act: str, key: str) -> None:
+        if act == "upload" and key.startswith(first):
+            begun.set()
+            assert go_on.wait(20)
+        if act == "put" and key == "manifest.json" and ("upload", f"{first}DIGEST.json") in recorder.done:
+            there.set()
+
+    def six_are_pruned_meanwhile() -> None:
+        here = {path.name for path in (tmp_path / "run/checkpoints").iterdir()}
+        assert here == {"checkpoint_000001", "checkpoint_000007"}
+        go_on.set()
+        assert there.wait(20)
+
+    recorder.before = before
+    engine = FakeEngine()
+    engine.hooks[2] = lambda: begun.wait(20)
+    engine.hooks[8] = six_are_pruned_meanwhile
     spec = make_spec(stop={"env_steps": 1500}, checkpointing={"interval_env_steps": 100, "keep_last": 1})
-    result, _, view = run(tmp_path, spec, FakeEngine(seconds_per_iteration=0.03))
-    assert ("upload", f"{first}DIGEST.json") in recorder.done
+    result, _, view = run(tmp_path, spec, engine)
     assert result.mirror is not None
     assert result.mirror.complete
     assert view.warnings() == []
-    there = {key.split("/")[1] for key in keys() if key.startswith("checkpoints/")}
-    assert there == {"checkpoint_000015"} == {path.name for path in (tmp_path / "run/checkpoints").iterdir()}
+    copied = {key.split("/")[1] for key in keys() if key.startswith("checkpoints/")}
+    assert copied == {path.name for path in (tmp_path / "run/checkpoints").iterdir()}
+    assert "checkpoint_000015" in copied
+    assert "checkpoint_000001" not in copied
 
 
 class Died(BaseException):
@@ -454,10 +474,10 @@ def test_a_network_that_hangs_at_the_end(
     monkeypatch.setattr(mirrors, "FLUSH_SECONDS", 0.2)
     monkeypatch.setattr(mirrors, "_ENTER_SECONDS", 0.1)
     engine = FakeEngine()
-    engine.hooks[5] = lambda: setattr(recorder, "before", lambda act, key: time.sleep(2))
+    engine.hooks[5] = lambda: setattr(recorder, "before", lambda act, key: time.sleep(8))
     began = time.monotonic()
     result, _, _ = run(tmp_path, engine=engine)
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 6
     assert result.mirror is not None
     assert result.mirror.problem == "it was not done within 0.2 s"
 
@@ -598,6 +618,25 @@ def test_of_two_that_start_at_once_one_is_refused(tmp_path: Path) -> None:
     first, second = (Mirror(URL, tmp_path / folder / "run") for folder in "ab")
     with first, pytest.raises(RunLockedError, match="another process has just begun to train in it"):
         second.__enter__()
+
+
+def test_no_sign_of_life_comes_after_the_release(tmp_path: Path, recorder: Recorder) -> None:
+    slow = threading.Event()
+
+    def before(act: str, key: str) -> None:
+        if key == ".heartbeat" and threading.current_thread().name == "rlx-mirror-heartbeat":
+            slow.set()
+            time.sleep(0.3)
+
+    (tmp_path / "run").mkdir()
+    with Mirror(URL, tmp_path / "run", **SECONDS) as copy:
+        recorder.before = before
+        copy.start()
+        assert slow.wait(5)
+    time.sleep(0.4)
+    found = remote.read_heartbeat(Bucket(URL).below("run"))
+    assert found is not None
+    assert not found.facts["held"]
 
 
 def test_who_was_taken_over_writes_no_more(tmp_path: Path) -> None:
