@@ -157,12 +157,15 @@ def execute(
     cluster: OnCluster = DEFAULT,
     debug: Debug = False,
 ) -> None:
-    """Run a command on the head, with rlx's environment in PATH; its exit code is this one's."""
+    """Run a command on the head, with rlx's environment in PATH and the token for Ray; its exit code is this one's."""
     from rlx.cluster.jobs import quoted
-    from rlx.cluster.launcher import environment_of
+    from rlx.cluster.launcher import environment_of, show_token
 
     spec, machines, _ = _cluster(cluster)
-    script = f"PATH={environment_of(spec)}/bin:$PATH; {' '.join(quoted(part) for part in command)}"
+    script = (
+        f"export PATH={environment_of(spec)}/bin:$PATH {show_token(spec.name)}; "
+        f"{' '.join(quoted(part) for part in command)}"
+    )
     machines.head().replace_this_process(script, terminal=sys.stdin.isatty())
 
 

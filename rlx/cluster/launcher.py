@@ -132,7 +132,7 @@ def as_yaml(launcher: Launcher, source: str) -> str:
 
 
 def _common(spec: AnyCluster, local: Local, extra: str, options: str = "") -> Launcher:
-    mounts = {"~/.ray/auth_token": str(local.token)}
+    mounts = {token_on_nodes(spec.name): str(local.token)}
     if spec.environment is None:
         mounts[_SOURCE] = str(local.source)
     ray = f"{environment_of(spec)}/bin/ray"
@@ -161,13 +161,23 @@ def _common(spec: AnyCluster, local: Local, extra: str, options: str = "") -> La
 
 def _before_start(spec: AnyCluster) -> str:
     return (
-        f"export {MARK}={spec.name} RAY_AUTH_MODE=token"
+        f"export {MARK}={spec.name} {show_token(spec.name)}"
         # Ray runs what it starts at niceness 15: beside a busy learner, runners would starve.
         " RAY_worker_niceness=0"
         # A job that is stopped has so long for its checkpoint, before it is killed; Ray gives it 3 s.
         f" RAY_JOB_STOP_WAIT_TIME_S={JOB_STOP_SECONDS};"
         " ulimit -n 65536 2>/dev/null || true;"
     )
+
+
+def token_on_nodes(cluster: str) -> str:
+    """Return where nodes have the token: not at Ray's own place, where another cluster's may be."""
+    return f"~/.rlx/token-{cluster}"
+
+
+def show_token(cluster: str) -> str:
+    """Write the variables that let a process of a node in; for `export` or `env`."""
+    return f"RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$HOME/{token_on_nodes(cluster)[2:]}"
 
 
 def environment_of(spec: AnyCluster) -> str:

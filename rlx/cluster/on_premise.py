@@ -16,6 +16,7 @@ from rlx.cluster.launcher import (
     find_script,
     stop_script,
     temporary_folder,
+    token_on_nodes,
 )
 from rlx.cluster.load import ClusterFile
 from rlx.cluster.machines import Hosts
@@ -27,8 +28,6 @@ Say = Callable[[str], None]
 
 #: Least room for Ray's sessions (/tmp) and for the environment.
 _LEAST_FREE_GB = 5
-#: What Ray's launcher puts on hosts: the second is a copy of the private key, on the head.
-_FILES = ("~/ray_bootstrap_config.yaml", "~/ray_bootstrap_key.pem")
 
 
 def check_hosts(
@@ -246,7 +245,7 @@ class HostsDown:
 def look_at_hosts(spec: OnPremiseCluster, home: Path) -> list[HostState]:
     """List what of a cluster is on its hosts."""
     hosts = Hosts(spec, home)
-    files = " ".join([*_FILES, temporary_folder(spec.name)])
+    files = " ".join([*_files(spec.name), temporary_folder(spec.name)])
     script = (
         f"{find_script(spec.name)}; for p in $(ours); do "
         'echo "process=$p $(tr "\\0" " " < /proc/$p/cmdline | cut -c1-120)"; done; '
@@ -276,9 +275,8 @@ def take_down_hosts(
     home = home or Path.home()
     hosts = Hosts(spec, home)
     before = look_at_hosts(spec, home)
-    token = names.token_file("on-premise", spec.name, home)
     for group in (spec.hosts[:1], spec.hosts[1:]):
-        for host, answer in _on_all(hosts, group, _removal(spec.name, token)).items():
+        for host, answer in _on_all(hosts, group, _removal(spec.name)).items():
             state = next(one for one in before if one.host == host)
             if answer.code == SSH_FAILED:
                 say(f"{host}: cannot be reached: {answer.reason}")
@@ -290,18 +288,18 @@ def take_down_hosts(
     return HostsDown(spec.name, before, after)
 
 
-def _removal(cluster: str, token: Path) -> str:
-    """Write what ends a cluster's processes on a host and removes what was copied there.
-
-    Files that only the launcher makes go; the token goes if it is this cluster's.
-    """
-    ours = token.read_text("utf-8").strip() if token.is_file() else ""
-    own = f'[ "$(cat ~/.ray/auth_token 2>/dev/null)" = {ours} ] && rm -f ~/.ray/auth_token; ' if ours else ""
+def _removal(cluster: str) -> str:
+    """Write what ends a cluster's processes on a host and removes what was copied there."""
     state = " ".join(f"/tmp/ray/cluster-{cluster}.{kind}" for kind in ("state", "lock"))
     return (
         f"{stop_script(cluster)}; "
-        f"rm -rf {temporary_folder(cluster)}; rm -f {' '.join(_FILES)} {state}; {own}true"
+        f"rm -rf {temporary_folder(cluster)}; rm -f {' '.join(_files(cluster))} {state}"
     )
+
+
+def _files(cluster: str) -> tuple[str, ...]:
+    """Return what Ray's launcher puts on hosts; the second is a copy of the private key, on the head."""
+    return "~/ray_bootstrap_config.yaml", "~/ray_bootstrap_key.pem", token_on_nodes(cluster)
 
 
 def _forget(cluster: str, home: Path) -> None:

@@ -193,17 +193,16 @@ def test_wrong_files(tmp_path: Path, home: Path) -> None:
     assert rlx("cluster", "check", str(tmp_path / "none.yaml")).exit_code == ExitCode.USAGE
 
 
-def test_hosts_are_rendered_only(tmp_path: Path, home: Path) -> None:
+def test_hosts_are_rendered_without_asking_them(tmp_path: Path, home: Path) -> None:
     hosts = str(Path(__file__).resolve().parents[2] / "cluster/on-prem.yaml")
-    for verb in ("check", "prepare", "down", "leftovers"):
-        found = rlx("cluster", verb, hosts)
-        assert found.exit_code == ExitCode.USAGE
-        assert f"on-prem.yaml:3:11: rlx cluster {verb} works on provider aws" in found.stderr
+    found = rlx("cluster", "prepare", hosts)
+    assert found.exit_code == ExitCode.USAGE
+    assert "on-prem.yaml:3:11: rlx cluster prepare works on provider aws" in found.stderr
     out = tmp_path / "launcher.yaml"
     assert rlx("cluster", "render", hosts, "-o", str(out)).exit_code == ExitCode.OK
     launcher = yaml.safe_load(out.read_text())
     assert launcher["provider"]["head_ip"] == "192.0.2.10"
-    assert Path(launcher["file_mounts"]["~/.ray/auth_token"]).stat().st_mode & 0o777 == 0o600
+    assert Path(launcher["file_mounts"]["~/.rlx/token-lab"]).stat().st_mode & 0o777 == 0o600
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -87,17 +87,18 @@ def test_versions_are_pinned_and_compared_and_the_token_is_shipped(local: Local)
     assert "--python 3.11.7" in setup
     assert '"ray[default,rllib]==2.60.0"' in setup
     assert '"3.11.7 2.60.0 0.1.0"' in setup
-    assert launcher["file_mounts"] == {"~/.ray/auth_token": str(local.token), "~/rlx-src": "/src/rlx"}
+    assert launcher["file_mounts"] == {"~/.rlx/token-apex": str(local.token), "~/rlx-src": "/src/rlx"}
     for start in (launcher["head_start_ray_commands"][1], launcher["worker_start_ray_commands"][1]):
-        assert start.startswith("export RAY_AUTH_MODE=token;")
+        assert start.startswith("export RLX_CLUSTER=apex RAY_AUTH_MODE=token ")
+        assert "RAY_AUTH_TOKEN_PATH=$HOME/.rlx/token-apex " in start
 
 
 def test_an_environment_that_is_there_is_only_compared(local: Local) -> None:
     launcher = render(TEXT + "environment: /opt/env\n", local)
     (compare,) = launcher["setup_commands"]
     assert "exit 1" in compare
-    assert list(launcher["file_mounts"]) == ["~/.ray/auth_token"]
-    assert launcher["head_start_ray_commands"][0] == "/opt/env/bin/ray stop"
+    assert list(launcher["file_mounts"]) == ["~/.rlx/token-apex"]
+    assert "/opt/env/bin/ray start --disable-usage-stats --head" in launcher["head_start_ray_commands"][1]
     assert "/opt/env/bin/python" in launcher["available_node_types"]["head"]["node_config"]["UserData"]
 
 
