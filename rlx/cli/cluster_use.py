@@ -157,7 +157,7 @@ def execute(
     cluster: OnCluster = DEFAULT,
     debug: Debug = False,
 ) -> None:
-    """Run a command on the head, with rlx's environment in PATH and the token for Ray; its exit code is this one's."""
+    """Run a command on the head, with rlx's environment and Ray's token; its exit code is this one's."""
     from rlx.cluster.jobs import quoted
     from rlx.cluster.launcher import environment_of, show_token
 
