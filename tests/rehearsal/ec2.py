@@ -69,10 +69,12 @@ class SimulatedAws:
             **os.environ,
             "MOTO_ENABLE_RECORDING": "true",
             "MOTO_RECORDER_FILEPATH": str(self.recording),
+            "RLX_NO_CAPACITY": str(self.folder / "no-capacity"),
         }
         log = open(self.folder / "moto.log", "wb")
-        command = [str(Path(sys.executable).with_name("moto_server")), "-H", "0.0.0.0", "-p", str(_PORT)]
-        self._server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=self.folder)
+        command = [sys.executable, "-m", "tests.rehearsal.moto_server", "-H", "0.0.0.0", "-p", str(_PORT)]
+        root = Path(__file__).resolve().parents[2]
+        self._server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=root)
         log.close()
         for _ in range(150):
             try:
@@ -133,6 +135,10 @@ class SimulatedAws:
         found = [one for page in pages for reserved in page["Reservations"] for one in reserved["Instances"]]
         return [one for one in found if not states or one["State"]["Name"] in states]
 
+    def no_capacity(self, *types: str) -> None:
+        """Refuse to start instances of these types from now on."""
+        (self.folder / "no-capacity").write_text(" ".join(types))
+
     def host(self, instance: str) -> str:
         """Return the name of an instance's host."""
         return self._names[instance]
@@ -149,7 +155,7 @@ class SimulatedAws:
         for id in [id for id in self._names if id not in there]:
             self.hosts.remove(self._names.pop(id))
         for id, one in there.items():
-            if id not in self._names:
+            if id not in self._names and one.get("KeyName"):
                 name = f"i{id[-8:]}"
                 key = self._public_key(one["KeyName"])
                 self.hosts.add(name, one["PrivateIpAddress"], public_key=key, profile=self.profile)
