@@ -20,7 +20,7 @@ def run_instances(self: Any, *args: Any, **kwargs: Any) -> Any:
     if kwargs.get("instance_type") in refused:
         raise EC2ClientError(
             "InsufficientInstanceCapacity",
-            f"We currently do not have sufficient {kwargs['instance_type']} capacity in the zone you requested.",
+            f"We currently do not have sufficient {kwargs['instance_type']} capacity in the requested zone.",
         )
     return _run_instances(self, *args, **kwargs)
 

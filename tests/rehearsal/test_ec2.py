@@ -1,4 +1,4 @@
-"""A cluster on a simulated AWS: spot workers, one of them taken, the head lost, and nothing left in the end."""
+"""A cluster on a simulated AWS: spot workers, one of them taken, the head lost, nothing left in the end."""
 
 from __future__ import annotations
 
@@ -180,10 +180,11 @@ def test_a_spot_instance_is_taken(cloud: Cloud) -> None:
     cloud.rlx("submit", experiment, "--name", "spot", *sets, "--stop", "seconds=3600")
     wait_for("training with all runners", lambda: full_strength(cloud.run()), 150)
     taken = cloud.of_kind(spot=True)[0]
-    before = last_row(cloud.run())
+    before, log = last_row(cloud.run()), cloud.run() / "train.log"
     cloud.aws.ec2.terminate_instances(InstanceIds=[taken])
     began = time.monotonic()
-    wait_for("the loss is seen", lambda: last_row(cloud.run())["alive_nodes"] < 3, 120)
+    # Its replacement may be in before Ray gives the lost one up: the number of nodes need not sink.
+    wait_for("the loss is seen", lambda: "is gone, and with it" in log.read_text(), 120)
     record("EC2", "spot instance taken: seen after", time.monotonic() - began)
     at_loss = last_row(cloud.run())
     assert at_loss["updates"] > before["updates"]
