@@ -105,10 +105,6 @@ class Placement:
             counts[part] = getattr(self, part).count(node)
         return {part: count for part, count in counts.items() if count}
 
-    def shard_of_runner(self, runner: int) -> int | None:
-        """Return the index of the shard that takes the blocks of runner 1, 2, ...; None: the driver does."""
-        return (runner - 1) % len(self.shards) if self.shards else None
-
 
 class _Room:
     """What is left of the nodes while a plan is made."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rlx.experiment.check import cpus_needed, learner_threads, machine_problems
@@ -22,6 +23,7 @@ from rlx.experiment.problems import ExperimentError, Problem
 from rlx.experiment.resolve import Experiment, RunSpec
 from rlx.experiment.spec import ExperimentSpec
 from rlx.plugins import PluginSet, make_plugin, make_plugins
+from rlx.runs.noise import captured, quiet_libraries
 from rlx.runs.provenance import cpu_cores
 
 
@@ -90,9 +92,11 @@ def _cluster_nodes(spec: ExperimentSpec) -> list[Node] | None:
     """Return the nodes of the cluster that RAY_ADDRESS names; None without one, and Ray is not imported."""
     if not os.environ.get("RAY_ADDRESS"):
         return None
+    quiet_libraries()
     from rlx.experiment.build import cluster_nodes
 
-    return cluster_nodes(spec)
+    with captured(Path(os.devnull)):  # what Ray says when it joins
+        return cluster_nodes(spec)
 
 
 def _check(run: RunSpec, nodes: list[Node] | None) -> Preflight:

@@ -47,6 +47,6 @@ def test_a_runner_that_fails_when_it_is_started_again(tmp_path: Path) -> None:
         with pytest.raises(
             ProcessGoneError, match="runner 1 died and could not be started again: OSError: no licence"
         ):
-            train_until(algo, lambda row: False, seconds=60)
+            train_until(algo, lambda row: False, seconds=200)
     finally:
         algo.stop()
