@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,6 +149,27 @@ def test_a_life(lab: Lab) -> None:
     before = last_row(run)["updates"]
     wait_for("training without its client", lambda: last_row(run)["updates"] > before, 30)
     assert f"updates={before}" in lab.rlx("logs")
+
+
+def test_the_head_at_hand(lab: Lab) -> None:
+    assert lab.rlx("exec", "--", "hostname").split() == ["h0"]
+    assert lab.rlx("exec", "--", "ray", "list", "nodes").count("ALIVE") == 3
+    lab.rlx("exec", "--", "false", code=1)
+    pages = lab.laptop.start("cluster", "dashboard", "-c", str(lab.file), "--no-open")
+    assert pages.stdout is not None
+    said = ""
+    while "Ctrl-C ends both" not in said:
+        line = pages.stdout.readline()
+        assert line, said
+        said += line
+    dashboard, tensorboard = re.findall(r"http://127\.0\.0\.1:\d+", said)
+    with urllib.request.urlopen(tensorboard, timeout=20) as page:
+        assert b"TensorBoard" in page.read()
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(f"{dashboard}/api/v0/nodes", timeout=20)
+    pages.send_signal(signal.SIGINT)
+    assert pages.wait(timeout=20) == 0
+    wait_for("TensorBoard's end", lambda: not lab.hosts.processes("h0", "tensorboard"), 20)
 
 
 def test_a_worker_s_raylet_is_killed(lab: Lab) -> None:
