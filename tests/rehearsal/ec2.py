@@ -5,15 +5,11 @@ Every call is recorded, with the access key that made it: this machine's, or the
 
 from __future__ import annotations
 
-import base64
 import json
-import os
-import re
 import subprocess
 import sys
 import threading
 import time
-import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +23,10 @@ from tests.rehearsal.hosts import Hosts, RehearsalError
 REGION = "us-east-1"
 #: Of this machine; the role of an instance has others.
 ACCESS_KEY = "LAPTOPLAPTOPLAPTOP01"
+#: Of the test itself, which looks on.
+_OBSERVER = "OBSERVEROBSERVEROBSE"
 _PORT = 5555
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,8 @@ class SimulatedAws:
         self.profile = (
             f"export AWS_ENDPOINT_URL={self.url} AWS_EC2_METADATA_SERVICE_ENDPOINT={self.url}\n{profile}"
         )
-        self.recording = folder / "recording"
+        self.recording = folder / "calls.jsonl"
+        self._full = folder / "no-capacity"
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True)
         self._names: dict[str, str] = {}
@@ -65,17 +65,12 @@ class SimulatedAws:
     def __enter__(self) -> SimulatedAws:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.recording.unlink(missing_ok=True)
-        environment = {
-            **os.environ,
-            "MOTO_ENABLE_RECORDING": "true",
-            "MOTO_RECORDER_FILEPATH": str(self.recording),
-            "RLX_NO_CAPACITY": str(self.folder / "no-capacity"),
-        }
-        log = open(self.folder / "moto.log", "wb")
-        command = [sys.executable, "-m", "tests.rehearsal.moto_server", "-H", "0.0.0.0", "-p", str(_PORT)]
-        root = Path(__file__).resolve().parents[2]
-        self._server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=root)
-        log.close()
+        command = [sys.executable, "-m", "tests.rehearsal.moto_server"]
+        files = [str(self.recording), str(self._full)]
+        with open(self.folder / "moto.log", "wb") as log:
+            self._server = subprocess.Popen(
+                [*command, "0.0.0.0", str(_PORT), *files], stdout=log, stderr=log, cwd=ROOT
+            )
         for _ in range(150):
             try:
                 urllib.request.urlopen(f"{self.url}/moto-api/data.json", timeout=2).close()
@@ -105,7 +100,7 @@ class SimulatedAws:
             "AWS_DEFAULT_REGION": REGION,
         }
 
-    def client(self, service: str, key: str = "TESTTESTTESTTESTTEST") -> Any:
+    def client(self, service: str, key: str = _OBSERVER) -> Any:
         """Return a client for the test itself, whose calls are not looked at."""
         return boto3.client(
             service,
@@ -115,19 +110,14 @@ class SimulatedAws:
             aws_secret_access_key="secret",
         )
 
-    def record(self) -> None:
-        """Begin to record."""
-        request = urllib.request.Request(f"{self.url}/moto-api/recorder/start-recording", method="POST")
-        urllib.request.urlopen(request, timeout=5).close()
-
     def calls(self) -> set[Call]:
         """Return the calls so far, those of this test itself left out."""
-        found = set()
-        for line in self.recording.read_text().splitlines():
-            call = _call(json.loads(line))
-            if call is not None:
-                found.add(call)
-        return found
+        lines = [json.loads(line) for line in self.recording.read_text().splitlines()]
+        return {
+            Call(one["service"], one["action"], one["key"] == ACCESS_KEY)
+            for one in lines
+            if one["key"] != _OBSERVER
+        }
 
     def instances(self, *states: str) -> list[dict[str, Any]]:
         """Return instances in these states; all without."""
@@ -137,7 +127,7 @@ class SimulatedAws:
 
     def no_capacity(self, *types: str) -> None:
         """Refuse to start instances of these types from now on."""
-        (self.folder / "no-capacity").write_text(" ".join(types))
+        self._full.write_text(" ".join(types))
 
     def host(self, instance: str) -> str:
         """Return the name of an instance's host."""
@@ -167,21 +157,3 @@ class SimulatedAws:
             answer = self.ec2.describe_key_pairs(KeyNames=[name], IncludePublicKey=True)["KeyPairs"][0]
             self._keys[name] = answer["PublicKey"].strip() + "\n"
         return self._keys[name]
-
-
-def _call(recorded: dict[str, Any]) -> Call | None:
-    headers = {key.lower(): str(value) for key, value in dict(recorded["headers"]).items()}
-    found = re.search(r"Credential=([^/]+)/\d+/[^/]+/([^/]+)/", headers.get("authorization", ""))
-    if found is None or found[1] == "TESTTESTTESTTESTTEST":
-        return None
-    key, service = found[1], found[2]
-    body = recorded.get("body") or ""
-    if recorded.get("body_encoded"):
-        body = base64.b64decode(body).decode("utf-8", "replace")
-    if "x-amz-target" in headers:
-        action = headers["x-amz-target"].rpartition(".")[2]
-    elif service == "s3":
-        action = f"{recorded['method']}"
-    else:
-        action = dict(urllib.parse.parse_qsl(body)).get("Action", "?")
-    return Call(service, action, key == ACCESS_KEY)

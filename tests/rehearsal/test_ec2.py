@@ -111,7 +111,6 @@ def cloud(stage: Path) -> Iterator[Cloud]:
         aws.ec2.create_key_pair(
             KeyName="rlx-other", TagSpecifications=[{"ResourceType": "key-pair", "Tags": theirs}]
         )
-        aws.record()
         file = stage / "apex.yaml"
         file.write_text(TEXT)
         yield Cloud(aws, Laptop(stage / "aws-home", aws.environment), file)
