@@ -136,9 +136,7 @@ def _of_types(file: ClusterFile, spec: AwsCluster) -> ClusterNodes:
     return ClusterNodes(tuple(nodes), tuple(types), _BY_AWS)
 
 
-def _members(
-    group: str, machine: Machine, found: InstanceType, object_store_gb: float | None
-) -> list[Node]:
+def _members(group: str, machine: Machine, found: InstanceType, object_store_gb: float | None) -> list[Node]:
     cpus, whole = float(machine.num_cpus or found.vcpus), found.memory_mib * 2**20
     if not isinstance(machine, Workers):
         memory = whole - object_store_bytes(whole, object_store_gb)

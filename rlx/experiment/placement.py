@@ -378,9 +378,7 @@ class Flow:
         return self.blocks + self.windows + self.weights
 
     def __add__(self, other: Flow) -> Flow:
-        return Flow(
-            self.blocks + other.blocks, self.windows + other.windows, self.weights + other.weights
-        )
+        return Flow(self.blocks + other.blocks, self.windows + other.windows, self.weights + other.weights)
 
 
 def updates_wanted(spec: ExperimentSpec, env_steps_per_second: float) -> float | None:
