@@ -71,7 +71,7 @@ def check_options(*, dry_run: bool, cluster: Path | None, rates: tuple[float | N
         raise ClusterUsageError("goes with --dry-run only", "--cluster", hint)
     if cluster is None and any(rate is not None for rate in rates):
         option = "--updates-per-second" if rates[0] is None else "--env-steps-per-second-per-runner"
-        raise ClusterUsageError("goes with --dry-run --cluster CLUSTER only", option)
+        raise ClusterUsageError("goes with the plan of --dry-run on a cluster only", option)
 
 
 def dry_run(
@@ -122,7 +122,7 @@ def show(plan: Plan, *, as_json: bool) -> ExitCode:
     if as_json:
         output.json_document(facts(plan))
     else:
-        print(f"{plan.experiment} on {plan.cluster}; nodes: {plan.nodes.source}")
+        print(f"{plan.experiment} on {plan.cluster}")
         output.new_console().print(_table(plan))
         output.named_lines(_pairs(plan))
         for problem in plan.problems:
@@ -150,6 +150,7 @@ def facts(plan: Plan) -> dict[str, Any]:
         "runs": plan.runs,
         "seconds": duration.seconds,
         "seconds_from": duration.words,
+        "seconds_are_least": duration.at_least,
         "price_per_hour": price.per_hour,
         "price_from": price.words,
         "cost": plan.cost,
@@ -196,14 +197,17 @@ def _table(plan: Plan) -> Any:
 
 
 def _pairs(plan: Plan) -> list[tuple[str, str]]:
+    from rlx.cluster.plan_rates import figure
+
     rates = plan.rates
     pairs = [
+        ("nodes", plan.nodes.source),
         (
             "acting",
-            f"{rates.env_steps_per_second:,.4g} env steps/s per runner, "
-            f"{rates.env_steps_per_second_in_all:,.4g} in all: {rates.sampling}",
+            f"{figure(rates.env_steps_per_second)} env steps/s per runner, "
+            f"{figure(rates.env_steps_per_second_in_all)} in all: {rates.sampling}",
         ),
-        ("learning", f"{rates.updates_per_second:,.4g} updates/s: {rates.learning}"),
+        ("learning", f"{figure(rates.updates_per_second)} updates/s: {rates.learning}"),
         *_network(plan, _per_second),
         ("time", _time_words(plan)),
         ("cost", _cost_words(plan)),
@@ -234,12 +238,20 @@ def _per_second(size: float) -> str:
 def _time_words(plan: Plan) -> str:
     if plan.duration.seconds is None:
         return f"not known: {plan.duration.words}"
-    return f"{plan.duration.seconds / 3600:.3g} h: {plan.duration.words}"
+    seconds = plan.duration.seconds
+    unit, size = ("h", 3600) if seconds >= 3600 else ("min", 60) if seconds >= 60 else ("s", 1)
+    return f"{_least(plan)}{seconds / size:.3g} {unit}: {plan.duration.words}"
+
+
+def _least(plan: Plan) -> str:
+    return "at least " if plan.duration.at_least else ""
 
 
 def _cost_words(plan: Plan) -> str:
     price = plan.price
     if price.per_hour is None:
         return f"not known: {price.words}"
-    in_all = ", in all not known" if plan.cost is None else f", {plan.cost:.4g}{price.unit} in that time"
+    in_all = ", in all not known"
+    if plan.cost is not None:
+        in_all = f", {_least(plan)}{plan.cost:.4g}{price.unit} in that time"
     return f"{price.per_hour:.4g}{price.unit} per hour{in_all}: {price.words}"

@@ -1,7 +1,7 @@
 """The nodes of a cluster with what Ray counts on each: as a running Ray tells, or as it will count.
 
 Source: Ray 2.60.0. On AWS its launcher sets a worker's `CPU`, `GPU` and `memory` (70% of the type's) in
-`AWSNodeProvider.fillout_available_node_types_resources`, and no memory on the head; there, and on hosts,
+`AWSNodeProvider.fillout_available_node_types_resources`, but no memory of the head; there, and on hosts,
 `ray start` takes what is available when it starts, less the object store (`ResourceAndLabelSpec`,
 `resolve_object_store_memory`: 30%, at most 200 GB, and no more than 95% of /dev/shm or 10 GB).
 """
@@ -27,13 +27,13 @@ from rlx.cluster.up import Row, missing, rows_of
 from rlx.experiment.placement import Node
 from rlx.experiment.problems import ExperimentError
 
-#: Ray's defaults for its object store: part of the memory, most bytes, part of /dev/shm, bytes always allowed.
+#: Ray's defaults for its object store: part of memory, most bytes, part of /dev/shm, bytes always allowed.
 _STORE_SHARE, _STORE_MOST, _SHARED_SHARE, _SHARED_LEAST = 0.3, 200 * 10**9, 0.95, 10**10
 
 _BY_RAY = "counted by the cluster's Ray, which is up"
 _BY_AWS = (
-    "instance types by AWS, not started; memory as Ray will count it: 70% of the type's on workers; on the head "
-    "what is left beside the object store, and a little less for the system"
+    "instance types by AWS, not started; memory as Ray will count it: 70% of the type's on workers, on the "
+    "head what its object store leaves, less what the system takes"
 )
 _BY_HOSTS = "asked by ssh; memory as Ray will count it: what is available now less its object store"
 

@@ -13,7 +13,7 @@ from typing import Any
 from rlx.cluster.capacity import ClusterNodes
 from rlx.cluster.load import ClusterFile
 from rlx.cluster.plan_cost import Duration, Price, duration_of, price_of
-from rlx.cluster.plan_rates import Assumed, Rates, rates_of
+from rlx.cluster.plan_rates import Assumed, Rates, figure, rates_of
 from rlx.cluster.spec import AwsCluster
 from rlx.experiment.placement import Flow, Load, Node, Placement, flows
 from rlx.experiment.problems import ExperimentError, Problem
@@ -128,7 +128,7 @@ class Plan:
             name, taken, sent = self.busiest
             busiest = (
                 f"; {name} takes in {taken / 1e6:.3g} MB/s and sends {sent / 1e6:.3g} MB/s "
-                f"at {self.rates.env_steps_per_second:,.4g} env steps/s per runner"
+                f"at {figure(self.rates.env_steps_per_second)} env steps/s per runner"
             )
         return "; ".join(parts) + busiest
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rlx.cluster.aws import Aws
-from rlx.cluster.plan_rates import Rates
+from rlx.cluster.plan_rates import Rates, figure
 from rlx.cluster.prices import find_prices, machines, with_prices
 from rlx.cluster.spec import AnyCluster, AwsCluster
 from rlx.runs.preflight import Preflight
@@ -19,10 +19,12 @@ class Duration:
     Attributes:
         seconds: None if that is not known.
         words: which stop condition it follows from, or why it is not known.
+        at_least: whether it is longer if the learners are slower than the replay ratio asks for.
     """
 
     seconds: float | None
     words: str
+    at_least: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def duration_of(runs: Sequence[tuple[Preflight, Rates]]) -> Duration:
     if len(seconds) < len(found):
         return next(one for one in found if one.seconds is None)
     words = found[0].words + (f"; {len(found)} runs, one after the other" if len(found) > 1 else "")
-    return Duration(sum(seconds), words)
+    return Duration(sum(seconds), words, any(one.at_least for one in found))
 
 
 def price_of(spec: AnyCluster, counts: Mapping[str, int], *, ask: bool = True) -> Price:
@@ -94,16 +96,17 @@ def _of_run(check: Preflight, rates: Rates) -> Duration:
     if stop.seconds is not None:
         ends[f"stop.seconds {stop.seconds:,g}"] = stop.seconds
     if rates.known and stop.env_steps is not None:
-        ends[f"stop.env_steps {stop.env_steps:,} at {in_all:,.4g} env steps/s"] = stop.env_steps / in_all
+        ends[f"stop.env_steps {stop.env_steps:,} at {figure(in_all)} env steps/s"] = stop.env_steps / in_all
     if rates.known and stop.env_frames is not None:
         frames = in_all * int(check.protocol["frame_skip"])
-        ends[f"stop.env_frames {stop.env_frames:,} at {frames:,.4g} frames/s"] = stop.env_frames / frames
+        ends[f"stop.env_frames {stop.env_frames:,} at {figure(frames)} frames/s"] = stop.env_frames / frames
     if rates.known and stop.updates is not None:
-        words = f"stop.updates {stop.updates:,} at {rates.updates_per_second:,.4g} updates/s"
+        words = f"stop.updates {stop.updates:,} at {figure(rates.updates_per_second)} updates/s"
         ends[words] = stop.updates / rates.updates_per_second
     if not ends:
         return Duration(None, _why_unknown(check, rates))
     words = min(ends, key=lambda key: ends[key])
+    at_least = rates.at_most and not words.startswith("stop.seconds")
     counted = any(value is not None for value in (stop.env_steps, stop.env_frames, stop.updates))
     if counted and not rates.known:
         words += ", or sooner: no rate is known"
@@ -111,7 +114,7 @@ def _of_run(check: Preflight, rates: Rates) -> Duration:
     sooner = [f"{key} {value:g}" for key, value in returns.items() if value is not None]
     if sooner:
         words += f"; sooner if {' or '.join(sooner)} is reached"
-    return Duration(min(ends.values()), words)
+    return Duration(min(ends.values()), words, at_least)
 
 
 def _why_unknown(check: Preflight, rates: Rates) -> str:

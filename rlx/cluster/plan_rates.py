@@ -8,8 +8,9 @@ from rlx.envs.ids import env_family
 from rlx.experiment.placement import updates_wanted
 from rlx.experiment.spec import ExperimentSpec
 
-#: Env steps/s of a runner process on Atari: `runner_env_steps_per_second` of docs/benchmarks.md.
-ATARI_RUNNER = 1243.0
+#: Env steps/s of a runner process on Atari: `runner_env_steps_per_second` of docs/benchmarks.md, and the
+#: environments that it had. With fewer it is slower, nobody has measured by how much.
+ATARI_RUNNER, ATARI_ENVS = 1243.0, 16
 _ATARI_WORDS = "measured on one core with Pong, 16 environments and the Nature network (docs/benchmarks.md)"
 #: Env steps/s of all runners together where no rate was measured.
 ROUND_RATE = 1000.0
@@ -39,6 +40,7 @@ class Rates:
         updates_per_second: of the learners.
         sampling, learning: where these come from, in words.
         known: whether the first is given or measured: without, nothing can be said about time.
+        at_most: whether learners that are slower than assumed slow down acting too.
     """
 
     env_steps_per_second: float
@@ -47,6 +49,7 @@ class Rates:
     sampling: str
     learning: str
     known: bool
+    at_most: bool = False
 
 
 def rates_of(spec: ExperimentSpec, env: str, assumed: Assumed) -> Rates:
@@ -74,15 +77,16 @@ def rates_of(spec: ExperimentSpec, env: str, assumed: Assumed) -> Rates:
         learning = (
             "what replay.samples_per_env_step asks for; if learners do fewer, all is slower in proportion"
         )
-    return Rates(rate, rate * runners, updates, sampling, learning, known)
+    at_most = wanted is not None and given is None
+    return Rates(rate, rate * runners, updates, sampling, learning, known, at_most)
 
 
 def _sampling(spec: ExperimentSpec, env: str, assumed: Assumed, runners: int) -> tuple[float, str, bool]:
     if assumed.env_steps_per_second is not None:
         return assumed.env_steps_per_second, "as given", True
-    if env_family(env) == "atari" and spec.env_runners.num_env_runners:
-        lanes = spec.env_runners.num_envs_per_env_runner
-        return ATARI_RUNNER, f"{_ATARI_WORDS}; here a runner has {lanes}", True
+    lanes = spec.env_runners.num_envs_per_env_runner
+    if env_family(env) == "atari" and spec.env_runners.num_env_runners and lanes >= ATARI_ENVS:
+        return ATARI_RUNNER, _ATARI_WORDS, True
     words = f"a round figure, {ROUND_RATE:,.0f} in all: no rate of such runners was measured"
     return ROUND_RATE / runners, words, False
 
@@ -98,3 +102,8 @@ def _free_updates(spec: ExperimentSpec, given: float | None) -> tuple[float, str
     if spec.algorithm == "r2d2":
         return _R2D2_UPDATES, "assumed, as learners run free: that of the R2D2 paper's GPU"
     return _APEX_UPDATES, "assumed, as learners run free: that of the Ape-X paper's GPU"
+
+
+def figure(number: float) -> str:
+    """Show a rate with three digits or all that stand before the point: 0.0123, 12.4, 39,776."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

@@ -292,8 +292,13 @@ def _place_shards(
             node = learner
         else:
             roomy = [node for node in order if room.fits(node, sizes.shard, 1)]
-            roomy = roomy or [node for node in order if room.fits(node, sizes.shard)]
-            if not roomy:
+            if not roomy and (roomy := [node for node in order if room.fits(node, sizes.shard)]):
+                message = (
+                    f"a replay shard of {format_bytes(sizes.shard)} and 1 CPU: nodes with that memory have "
+                    "no CPU free"
+                )
+                short.append(Shortage("replay.num_shards", message, "fewer shards, or larger nodes"))
+            elif not roomy:
                 message = (
                     f"a replay shard of {format_bytes(sizes.shard)} fits on no node: {room.most_memory()}"
                 )
