@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,9 +11,11 @@ import typer
 
 from rlx.cli import completion, output
 from rlx.cli.cluster import DEFAULT, app
+from rlx.cli.cluster_plan import RunnerRate, UpdateRate
 from rlx.cli.options import Debug, Json, Out, Stop
 
 if TYPE_CHECKING:
+    from rlx.cluster.plan import LoadWith
     from rlx.cluster.spec import AnyCluster
 
 OnCluster = Annotated[Path, typer.Option("--cluster", "-c", metavar="CLUSTER", help="Cluster file (YAML).")]
@@ -51,34 +54,54 @@ def submit(
         str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run of the storage instead.")
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow what it writes.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan, what runs where; the cluster need not be up.")
+    ] = False,
+    env_steps_per_second: RunnerRate = None,
+    updates_per_second: UpdateRate = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Train an experiment on the cluster; it goes on without this terminal.
 
-    The experiment is checked here first. Runs are written to the cluster's storage.
+    The experiment is checked here first, and whether it fits. Runs are written to the cluster's storage.
     """
+    from rlx.cli import cluster_plan
+    from rlx.cluster.api import head_api
     from rlx.cluster.errors import ClusterUsageError
     from rlx.cluster.jobs import resume_command, train_command
     from rlx.cluster.jobs import submit as hand_in
+    from rlx.cluster.load import load_cluster
 
     if (experiment is None) == (resume is None):
         raise ClusterUsageError("expected either EXPERIMENT or --resume RUN", "rlx cluster submit")
+    if resume is not None and dry_run:
+        raise ClusterUsageError("there is a plan of an EXPERIMENT only", "--dry-run")
+    overrides = [*(settings or []), *([f"name={name}"] if name else [])]
+    load = cluster_plan.loader(str(experiment), overrides, seeds=seed or (), stop=stop or (), envs=env or ())
+    rates = (env_steps_per_second, updates_per_second)
+    cluster_plan.check_options(dry_run=dry_run, cluster=cluster if dry_run else None, rates=rates)
+    if dry_run:
+        raise typer.Exit(cluster_plan.dry_run(load, cluster, rates, as_json=json))
     spec, machines, token = _cluster(cluster)
-    stops = [part for text in stop or () for part in ("--stop", text)]
+    stops = _repeated("--stop", stop)
     files: dict[str, str] = {}
     if resume is not None:
         title, command = resume, resume_command(spec, resume, stops)
     else:
-        options = [part for text in settings or () for part in ("--set", text)]
-        options += [part for number in seed or () for part in ("--seed", str(number))]
-        options += [part for id in env or () for part in ("--env", id)]
-        options += [*stops, *(["--name", name] if name else []), "--if-exists", if_exists]
-        title, file, text = _experiment(str(experiment), settings, seed, env, stop, name)
+        title, file, text = _experiment(str(experiment), load)
+        added = cluster_plan.before_submit(load, load_cluster(cluster), machines)
+        options = [
+            *_repeated("--set", [*(settings or ()), *added]),
+            *_repeated("--seed", seed),
+            *_repeated("--env", env),
+            *stops,
+            *(["--name", name] if name else []),
+            "--if-exists",
+            if_exists,
+        ]
         files = {file: text}
         command = train_command(spec, file, options)
-    from rlx.cluster.api import head_api
-
     head = machines.head()
     with head_api(head, token) as api:
         id = hand_in(head, api, name=title, command=command, files=files)
@@ -224,23 +247,19 @@ def _cluster(file: Path) -> tuple[AnyCluster, Any, Path]:
     return spec, machines_of(spec), token_file(place_of(spec), spec.name, Path.home())
 
 
-def _experiment(
-    experiment: str,
-    settings: list[str] | None,
-    seed: list[int] | None,
-    env: list[str] | None,
-    stop: list[str] | None,
-    name: str | None,
-) -> tuple[str, str, str]:
+def _experiment(experiment: str, load: LoadWith) -> tuple[str, str, str]:
     """Check an experiment; its name, and the file to hand in."""
     from rlx.experiment.catalog import find_experiment
-    from rlx.experiment.load import load_experiment
 
     path = find_experiment(experiment)
-    overrides = [*(settings or []), *([f"name={name}"] if name else [])]
-    loaded = load_experiment(path, overrides, seeds=seed or (), stop=stop or (), envs=env or ())
+    loaded = load(())
     output.notes(loaded.notes)
     return loaded.spec.name or path.stem, path.name, path.read_text("utf-8")
+
+
+def _repeated(option: str, values: Iterable[object] | None) -> list[str]:
+    """Return an option once for each value."""
+    return [part for value in values or () for part in (option, str(value))]
 
 
 def _follow(machines: Any, token: Path, id: str) -> int:

@@ -169,7 +169,7 @@ def run(description: Mapping[str, Any], returns: Sequence[float], *, as_json: bo
          f"{format_bytes(hardware.get('memory_bytes') or 0)}, {len(hardware.get('gpus') or [])} GPUs"),
         ("command", " ".join(manifest.get("command") or [])),
     ]  # fmt: skip
-    _print_pairs(pairs)
+    named_lines(pairs)
     for checkpoint in d["checkpoints"]:
         size = format_bytes(checkpoint["size_bytes"])
         print(f"  {checkpoint['name']}  {checkpoint['env_steps']} env steps  {size}")
@@ -207,7 +207,7 @@ def evaluation(record: Mapping[str, Any], *, as_json: bool) -> None:
 
     interval = record["return_interval"]
     spread = "" if interval is None else f"  95% [{_real(interval[0])}, {_real(interval[1])}]"
-    _print_pairs(
+    named_lines(
         [
             ("run", f"{record['run']}, {record['checkpoint']} ({record['env_steps']} env steps)"),
             ("protocol", f"{record['protocol']}: {PROTOCOLS[record['protocol']].title}"),
@@ -229,7 +229,7 @@ def watched(records: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     from rlx.evaluation.protocols import PROTOCOLS
 
     first = records[0]
-    _print_pairs(
+    named_lines(
         [
             ("run", f"{first['run']}, {first['checkpoint']} ({first['env_steps']} env steps)"),
             ("protocol", f"{first['protocol']}: {PROTOCOLS[first['protocol']].title}"),
@@ -238,7 +238,7 @@ def watched(records: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     )
     for record in records:
         print()
-        _print_pairs(_watched_pairs(record))
+        named_lines(_watched_pairs(record))
         if record["video"]["cut"]:
             shown = record["video"]["seconds"]
             text = f"episode {record['episode']} is longer than its video, which was cut after {shown:.0f}s"
@@ -286,7 +286,7 @@ def dry_run(loaded: Any, checks: Sequence[Any], *, as_json: bool) -> None:
     for check in checks:
         print(f"\nrun {check.run.name}")
         protocol = ", ".join(f"{key} {value}" for key, value in check.protocol.items() if value is not None)
-        _print_pairs(
+        named_lines(
             [
                 ("environment", protocol),
                 ("cores", f"{check.cpus_needed:g} busy of {check.cpus_available}; "
@@ -393,7 +393,7 @@ def reference(found: Any, *, as_json: bool) -> None:
     if as_json:
         json_document({**_reference_facts(found), **found.as_dict(), "games": list(found.games)})
         return
-    _print_pairs(_reference_pairs(found))
+    named_lines(_reference_pairs(found))
     _print_reference_scores(found)
 
 
@@ -436,29 +436,25 @@ def _print_reference_scores(found: Any) -> None:
 def cluster_checked(report: Any, *, as_json: bool) -> ExitCode:
     """Print what `rlx cluster check` found; the exit code for it."""
     if as_json:
-        problems = [
-            {
-                "file": p.file,
-                "line": p.line,
-                "column": p.column,
-                "path": p.path,
-                "message": p.message,
-                "hint": p.hint,
-            }
-            for p in report.problems
-        ]
+        problems = problem_facts(report.problems)
         facts = [{"what": what, "text": text} for what, text in report.facts]
         json_document({"ok": not problems, "facts": facts, "problems": problems})
     else:
-        _print_pairs(report.facts)
+        named_lines(report.facts)
         for problem in report.problems:
             print(problem, file=sys.stderr)
     return ExitCode.CLUSTER if report.problems else ExitCode.OK
 
 
+def problem_facts(problems: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return problems and their places as plain data."""
+    keys = ("file", "line", "column", "path", "message", "hint")
+    return [{key: getattr(problem, key) for key in keys} for problem in problems]
+
+
 def cluster_facts(report: Any) -> None:
     """Say on stderr what a check found, before more is done."""
-    _print_pairs(report.facts, sys.stderr)
+    named_lines(report.facts, sys.stderr)
 
 
 def cluster_prepared(made: Any, *, as_json: bool) -> None:
@@ -472,7 +468,7 @@ def cluster_prepared(made: Any, *, as_json: bool) -> None:
     if as_json:
         json_document(dict(pairs))
     else:
-        _print_pairs([(name.replace("_", " "), text) for name, text in pairs])
+        named_lines([(name.replace("_", " "), text) for name, text in pairs])
 
 
 def leftovers(found: Sequence[Any], *, as_json: bool, to_stderr: bool = False) -> ExitCode:
@@ -711,9 +707,10 @@ def _evaluations(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _print_pairs(pairs: Sequence[tuple[str, str]], stream: Any = None) -> None:
-    width = max((len(name) for name, _ in pairs), default=0)
-    for name, text in pairs:
+def named_lines(named: Sequence[tuple[str, str]], stream: Any = None) -> None:
+    """Print one line for each (name, text), the texts below each other."""
+    width = max((len(name) for name, _ in named), default=0)
+    for name, text in named:
         print(f"{name:<{width}}  {text}", file=stream)
 
 

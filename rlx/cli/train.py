@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from rlx.cli import completion, output
+from rlx.cli.cluster_plan import RunnerRate, UpdateRate
 from rlx.cli.options import Debug, Json, Mirror, Out, Plain, Stop
 
 
@@ -63,6 +64,17 @@ def train(
             help="Print the resolved experiment, resources, memory and deviations; start nothing.",
         ),
     ] = False,
+    cluster: Annotated[
+        Path | None,
+        typer.Option(
+            "--cluster",
+            "-c",
+            metavar="CLUSTER",
+            help="With --dry-run: print the plan of the experiment on this cluster (YAML) instead.",
+        ),
+    ] = None,
+    env_steps_per_second: RunnerRate = None,
+    updates_per_second: UpdateRate = None,
     json: Json = False,
     plain: Plain = False,
     debug: Debug = False,
@@ -71,15 +83,17 @@ def train(
 
     The first Ctrl-C writes a checkpoint and stops; a second one stops at once.
     """
-    from rlx.experiment.catalog import find_experiment
-    from rlx.experiment.load import load_experiment
+    from rlx.cli import cluster_plan
     from rlx.runs.launch import launch
     from rlx.runs.preflight import preflight
 
     overrides = [*(settings or []), *([f"name={name}"] if name else [])]
-    loaded = load_experiment(
-        find_experiment(experiment), overrides, seeds=seed or (), stop=stop or (), envs=env or ()
-    )
+    load = cluster_plan.loader(experiment, overrides, seeds=seed or (), stop=stop or (), envs=env or ())
+    rates = (env_steps_per_second, updates_per_second)
+    cluster_plan.check_options(dry_run=dry_run, cluster=cluster, rates=rates)
+    if cluster is not None:
+        raise typer.Exit(cluster_plan.dry_run(load, cluster, rates, as_json=json))
+    loaded = load(())
     output.notes(loaded.notes)
     if dry_run:
         output.dry_run(loaded, preflight(loaded), as_json=json)

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from rlx.cluster import names
 from rlx.cluster.address import covers, own_address
 from rlx.cluster.aws import Aws, AwsError
 from rlx.cluster.boundary import NAME, permits_bucket, require_boundary
 from rlx.cluster.errors import ClusterError
+from rlx.cluster.instance_types import InstanceType, instance_type
 from rlx.cluster.leftovers import tag
 from rlx.cluster.load import ClusterFile
 from rlx.cluster.prepare import find_group, find_key_pair, network, reachable_from, refuse_ray_s, wanted_rules
@@ -64,7 +64,7 @@ class _Check:
         self.aws, self.file, self.spec, self.home = aws, file, spec, home
         self.report = Report()
         self.architecture = ""
-        self.types: dict[str, dict[str, Any]] = {}
+        self.types: dict[str, InstanceType] = {}
 
     def run(self, versions: Versions, source: Path | None) -> Report:
         self._versions(versions, source)
@@ -176,26 +176,18 @@ class _Check:
     def _instance_types(self) -> None:
         for path, machine, spot, count in self._machines():
             name = machine.instance_type
-            try:
-                found = self.aws.call("ec2", "describe_instance_types", InstanceTypes=[name])[
-                    "InstanceTypes"
-                ][0]
-            except AwsError as error:
-                if not error.not_found:
-                    raise
+            found = instance_type(self.aws, name)
+            if found is None:
                 self._problem((*path, "instance_type"), f"no instance type {name!r} in {self.spec.region}")
                 continue
             self.types[name] = found
-            memory = found["MemoryInfo"]["SizeInMiB"] / 1024
-            gpus = sum(gpu["Count"] for gpu in found.get("GpuInfo", {}).get("Gpus", ()))
-            each = f"{found['VCpuInfo']['DefaultVCpus']} vCPUs, {memory:.4g} GiB, {gpus} GPUs"
+            each = f"{found.vcpus} vCPUs, {found.memory_mib / 1024:.4g} GiB, {found.gpus} GPUs"
             bought = "spot" if spot else "on demand"
             self._fact(".".join(path), f"up to {count} x {name} {bought}: {each}, {machine.volume_gb} GB gp3")
-            architectures = found.get("ProcessorInfo", {}).get("SupportedArchitectures") or []
-            if self.architecture and architectures and self.architecture not in architectures:
-                message = f"{name} is {' or '.join(architectures)}, the image is {self.architecture}"
+            if self.architecture and found.architectures and self.architecture not in found.architectures:
+                message = f"{name} is {' or '.join(found.architectures)}, the image is {self.architecture}"
                 self._problem((*path, "instance_type"), message)
-            if spot and "spot" not in found.get("SupportedUsageClasses", ["spot"]):
+            if spot and not found.spot:
                 self._problem((*path, "spot"), f"{name} is not sold as spot")
 
     def _offers(self) -> None:
@@ -242,7 +234,7 @@ class _Check:
                 (
                     machine.instance_type,
                     spot,
-                    self.types[machine.instance_type]["VCpuInfo"]["DefaultVCpus"],
+                    self.types[machine.instance_type].vcpus,
                     count,
                 )
                 for _, machine, spot, count in self._machines()
@@ -257,7 +249,7 @@ class _Check:
             for one in reservation["Instances"]:
                 if tag(one, names.CLUSTER_TAG) == self.spec.name:
                     continue  # counted above
-                known = self.types.get(one["InstanceType"], {}).get("VCpuInfo", {}).get("DefaultVCpus", 0)
+                known = self.types[one["InstanceType"]].vcpus if one["InstanceType"] in self.types else 0
                 cpus = one.get("CpuOptions") or {}
                 vcpus = cpus["CoreCount"] * cpus["ThreadsPerCore"] if "CoreCount" in cpus else known
                 running.append((one["InstanceType"], one.get("InstanceLifecycle") == "spot", vcpus, 1))

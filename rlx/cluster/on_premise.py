@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rlx.cluster import names
 from rlx.cluster.check import Report
+from rlx.cluster.errors import ClusterError
 from rlx.cluster.launcher import (
     PORT,
     environment_of,
@@ -26,6 +27,17 @@ from rlx.cluster.versions import Versions
 
 Say = Callable[[str], None]
 
+#: Shell that tells what a host has; the limit is that of a container.
+_RESOURCES = (
+    "echo host=$(hostname)",
+    "echo cpus=$(nproc)",
+    "echo memory_kb=$(awk '/MemTotal/ {print $2}' /proc/meminfo)",
+    "echo available_kb=$(awk '/MemAvailable/ {print $2}' /proc/meminfo)",
+    "echo limit=$(cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null"
+    " | head -n 1)",
+    "echo gpus=$(nvidia-smi -L 2>/dev/null | grep -c ^GPU)",
+    "echo shm_kb=$(df -kP /dev/shm 2>/dev/null | awk 'NR==2 {print $4}')",
+)
 #: Least room for Ray's sessions (/tmp) and for the environment.
 _LEAST_FREE_GB = 5
 
@@ -82,11 +94,7 @@ def _probe(spec: OnPremiseCluster) -> str:
     others = "cat /proc/[0-9]*/environ 2>/dev/null | grep -asz '^RLX_CLUSTER=' | tr '\\0' '\\n' | sort -u"
     return "; ".join(
         [
-            "echo host=$(hostname)",
-            "echo cpus=$(nproc)",
-            "echo memory_kb=$(awk '/MemTotal/ {print $2}' /proc/meminfo)",
-            "echo gpus=$(nvidia-smi -L 2>/dev/null | grep -c ^GPU)",
-            "echo shm_kb=$(df -kP /dev/shm 2>/dev/null | awk 'NR==2 {print $4}')",
+            *_RESOURCES,
             "echo tmp_kb=$(df -kP /tmp | awk 'NR==2 {print $4}')",
             "echo home_kb=$(df -kP ~ | awk 'NR==2 {print $4}')",
             "echo time=$(date +%s)",
@@ -99,6 +107,49 @@ def _probe(spec: OnPremiseCluster) -> str:
             "echo raylets=$(pgrep -cx raylet)",
             f"echo port=$( (exec 3<>/dev/tcp/127.0.0.1/{PORT}) 2>/dev/null && echo taken)",
         ]
+    )
+
+
+@dataclass(frozen=True)
+class HostResources:
+    """What a host has for Ray.
+
+    Attributes:
+        cpus, gpus: all of them.
+        available_bytes: of memory at this moment, of the container's if there is one.
+        shared_bytes: free in /dev/shm, where the object store is.
+    """
+
+    cpus: int
+    gpus: int
+    available_bytes: int
+    shared_bytes: int
+
+
+def host_resources(spec: OnPremiseCluster, *, home: Path | None = None) -> dict[str, HostResources]:
+    """Ask every host what it has, the head first. Changes nothing.
+
+    Raises:
+        ClusterError: a host cannot be asked.
+    """
+    if not Path(spec.ssh_key).expanduser().is_file():
+        raise ClusterError("no private key of the hosts here", spec.ssh_key)
+    answers = _on_all(Hosts(spec, home or Path.home()), spec.hosts, "; ".join(_RESOURCES))
+    return {host: _resources_of(host, answer) for host, answer in answers.items()}
+
+
+def _resources_of(host: str, answer: Answer) -> HostResources:
+    facts = _facts(answer)
+    if not answer.ok or not facts.get("available_kb"):
+        raise ClusterError(f"cannot be asked what it has: {answer.reason}", host, "rlx cluster check")
+    available = int(facts["available_kb"]) * 1024
+    if facts["limit"].isdigit():
+        available = min(available, int(facts["limit"]))
+    return HostResources(
+        cpus=int(facts["cpus"]),
+        gpus=int(facts["gpus"] or 0),
+        available_bytes=available,
+        shared_bytes=int(facts["shm_kb"] or 0) * 1024,
     )
 
 

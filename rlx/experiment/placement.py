@@ -288,8 +288,13 @@ def _place_shards(
             node = learner
         else:
             roomy = [node for node in order if room.fits(node, sizes.shard, 1)]
-            roomy = roomy or [node for node in order if room.fits(node, sizes.shard)]
-            if not roomy:
+            if not roomy and (roomy := [node for node in order if room.fits(node, sizes.shard)]):
+                message = (
+                    f"a replay shard of {format_bytes(sizes.shard)} and 1 CPU: nodes with that memory have "
+                    "no CPU free"
+                )
+                short.append(Shortage("replay.num_shards", message, "fewer shards, or larger nodes"))
+            elif not roomy:
                 message = (
                     f"a replay shard of {format_bytes(sizes.shard)} fits on no node: {room.most_memory()}"
                 )
@@ -354,6 +359,40 @@ def _counted(count: int, name: str) -> str:
     return f"{count} {name}{'' if count == 1 else 's'}" if count else ""
 
 
+@dataclass(frozen=True)
+class Flow:
+    """What goes from one node to another, in bytes per second.
+
+    Attributes:
+        blocks: of runners to their shards.
+        windows: of shards to learners.
+        weights: of learners to runners.
+    """
+
+    blocks: float = 0.0
+    windows: float = 0.0
+    weights: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """All kinds together."""
+        return self.blocks + self.windows + self.weights
+
+    def __add__(self, other: Flow) -> Flow:
+        return Flow(self.blocks + other.blocks, self.windows + other.windows, self.weights + other.weights)
+
+
+def updates_wanted(spec: ExperimentSpec, env_steps_per_second: float) -> float | None:
+    """Return the updates per second that the replay ratio asks for; None if the learner runs free.
+
+    Args:
+        spec: a resolved spec.
+        env_steps_per_second: of all runners together.
+    """
+    ratio = spec.replay.samples_per_env_step
+    return None if ratio is None else ratio * env_steps_per_second / spec.training.batch_size
+
+
 def traffic(
     placement: Placement,
     spec: ExperimentSpec,
@@ -361,6 +400,25 @@ def traffic(
     env_steps_per_second: float,
     updates_per_second: float | None = None,
 ) -> dict[tuple[int, int], float]:
+    """Estimate what goes over the network: `flows`, all kinds together.
+
+    Returns:
+        (index of the sending node, of the receiving one) -> bytes per second.
+
+    Raises:
+        ValueError: the learner runs free and no `updates_per_second` is given.
+    """
+    found = flows(placement, spec, sizes, env_steps_per_second, updates_per_second)
+    return {pair: flow.total for pair, flow in found.items()}
+
+
+def flows(
+    placement: Placement,
+    spec: ExperimentSpec,
+    sizes: PartSizes,
+    env_steps_per_second: float,
+    updates_per_second: float | None = None,
+) -> dict[tuple[int, int], Flow]:
     """Estimate what goes over the network: blocks, windows, weights between different nodes.
 
     Args:
@@ -371,26 +429,26 @@ def traffic(
         updates_per_second: of the learners; needed only where `replay.samples_per_env_step` is null.
 
     Returns:
-        (index of the sending node, of the receiving one) -> bytes per second.
+        (index of the sending node, of the receiving one) -> what goes there.
 
     Raises:
         ValueError: the learner runs free and no `updates_per_second` is given.
     """
-    flows: dict[tuple[int, int], float] = defaultdict(float)
+    found: dict[tuple[int, int], Flow] = defaultdict(Flow)
     runners, learners = placement.runners or (placement.driver,), placement.learners or (placement.driver,)
     shards = placement.shards or (placement.driver,)
     if updates_per_second is None:
-        ratio = spec.replay.samples_per_env_step
-        if ratio is None:
+        updates_per_second = updates_wanted(spec, env_steps_per_second * len(runners))
+        if updates_per_second is None:
             raise ValueError("a learner that runs free needs updates_per_second")
-        updates_per_second = ratio * env_steps_per_second * len(runners) / spec.training.batch_size
     lanes = spec.env_runners.num_envs_per_env_runner
     pulls = env_steps_per_second / (lanes * spec.env_runners.weights_pull_period_env_steps)
     for index, runner in enumerate(runners):
-        flows[runner, shards[index % len(shards)]] += env_steps_per_second * sizes.row
+        found[runner, shards[index % len(shards)]] += Flow(blocks=env_steps_per_second * sizes.row)
         # No runner is sent the same weights twice.
-        flows[learners[0], runner] += min(pulls, updates_per_second) * sizes.weights
+        found[learners[0], runner] += Flow(weights=min(pulls, updates_per_second) * sizes.weights)
     for learner in learners:
         for shard in shards:
-            flows[shard, learner] += updates_per_second * sizes.batch / (len(learners) * len(shards))
-    return {pair: flow for pair, flow in sorted(flows.items()) if pair[0] != pair[1] and flow}
+            windows = updates_per_second * sizes.batch / (len(learners) * len(shards))
+            found[shard, learner] += Flow(windows=windows)
+    return {pair: flow for pair, flow in sorted(found.items()) if pair[0] != pair[1] and flow.total}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from rlx.experiment.check import cpus_needed, learner_threads, machine_problems
 from rlx.experiment.memory import (
     EnvShape,
     MemoryEstimate,
+    PartSizes,
     SequenceShape,
     estimate,
     machine_memory_bytes,
@@ -31,7 +33,8 @@ from rlx.runs.provenance import cpu_cores
 class Preflight:
     """One run and what it needs. `protocol` is the environment's, with nothing left open.
 
-    `placement` says what goes where on the nodes of a cluster; None on one machine.
+    `placement` says what goes where on the nodes of a cluster, `sizes` how large each part is; None on one
+    machine.
     """
 
     run: RunSpec
@@ -43,6 +46,7 @@ class Preflight:
     memory_available_bytes: int
     learner_threads: int
     placement: Placement | None = None
+    sizes: PartSizes | None = None
 
 
 def preflight(experiment: Experiment) -> list[Preflight]:
@@ -53,7 +57,18 @@ def preflight(experiment: Experiment) -> list[Preflight]:
     Raises:
         ExperimentError: with everything that is missing: environments, cores, memory, devices.
     """
-    nodes = _cluster_nodes(experiment.spec)
+    checks, problems = look(experiment, _cluster_nodes(experiment.spec))
+    if problems:
+        raise ExperimentError(problems)
+    return checks
+
+
+def look(experiment: Experiment, nodes: Sequence[Node] | None) -> tuple[list[Preflight], list[Problem]]:
+    """Look at every run of an experiment, on these nodes of a cluster or, without any, on this machine.
+
+    Returns:
+        What is known of each run (not of those whose environment is not there), and all that is missing.
+    """
     checks: list[Preflight] = []
     problems: list[Problem] = []
     for run in experiment.runs():
@@ -83,9 +98,7 @@ def preflight(experiment: Experiment) -> list[Preflight]:
         num_cpus=cpu_cores() if nodes is None else None,
         has_cuda=_has_cuda(experiment.spec, nodes),
     )
-    if problems:
-        raise ExperimentError(problems)
-    return checks
+    return checks, problems
 
 
 def _cluster_nodes(spec: ExperimentSpec) -> list[Node] | None:
@@ -99,7 +112,7 @@ def _cluster_nodes(spec: ExperimentSpec) -> list[Node] | None:
         return cluster_nodes(spec)
 
 
-def _check(run: RunSpec, nodes: list[Node] | None) -> Preflight:
+def _check(run: RunSpec, nodes: Sequence[Node] | None) -> Preflight:
     from rlx.envs import describe_env, resolve_env
 
     spec = run.spec
@@ -113,7 +126,8 @@ def _check(run: RunSpec, nodes: list[Node] | None) -> Preflight:
     )
     sequences = _sequence_shape(spec)
     if nodes is not None:
-        placement = place(spec, nodes, part_sizes(spec, shape, sequences))
+        sizes = part_sizes(spec, shape, sequences)
+        placement = place(spec, nodes, sizes)
         return Preflight(
             run=run,
             protocol=dataclasses.asdict(env),
@@ -124,6 +138,7 @@ def _check(run: RunSpec, nodes: list[Node] | None) -> Preflight:
             memory_available_bytes=sum(node.memory_bytes for node in nodes),
             learner_threads=placed_learner_threads(spec, placement),
             placement=placement,
+            sizes=sizes,
         )
     cpus = cpu_cores()
     return Preflight(
@@ -219,7 +234,7 @@ def _network_problems(experiment: Experiment, check: Preflight) -> list[Problem]
     return [Problem(experiment.origin(where), where, message, "use mlp")]
 
 
-def _has_cuda(spec: ExperimentSpec, nodes: list[Node] | None) -> bool | None:
+def _has_cuda(spec: ExperimentSpec, nodes: Sequence[Node] | None) -> bool | None:
     """Ask torch, which takes two seconds to import, only if the spec needs a CUDA device.
 
     In a cluster, look at its nodes.

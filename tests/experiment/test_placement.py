@@ -135,6 +135,15 @@ def test_what_does_not_fit_is_said_with_numbers() -> None:
     assert "a runner needs 3 CPUs: no node has more than 1 free" in plan.problems()[0]
 
 
+def test_a_shard_that_finds_memory_but_no_core() -> None:
+    # Four shards and the driver want five cores of the head, the only node with memory for them.
+    nodes = [head(), worker(1, memory=2), worker(2, memory=3)]
+    assert place(spec(runners=4, shards=4), nodes, SIZES).problems() == [
+        "a replay shard of 10.0 GB and 1 CPU: nodes with that memory have no CPU free; "
+        "fewer shards, or larger nodes"
+    ]
+
+
 def test_a_runner_without_room_for_its_memory() -> None:
     plan = place(spec(runners=3, shards=0), [head(memory=2), worker(1, memory=2)], SIZES)
     assert "a runner of 1.0 GB fits on no node that has 1 CPUs free" in plan.problems()[0]
