@@ -44,7 +44,7 @@ CREATED, RUNNING, FINISHED = "created", "running", "finished"
 STOPPED, FAILED, CRASHED = "stopped", "failed", "crashed"
 
 #: A run of another host without a sign of life for so long is taken for dead.
-HEARTBEAT_LIMIT_SECONDS = 180.0
+HEARTBEAT_LIMIT_SECONDS = 120.0
 HEARTBEAT_PERIOD_SECONDS = 15.0
 
 #: What may differ between the sessions of one run: nothing here changes what is learned from what.
