@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlx.cluster.errors import ClusterUsageError
-from rlx.cluster.jobs import runs_folder
+from rlx.cluster.jobs import quoted, runs_folder
 from rlx.cluster.machines import Hosts, Instances
 from rlx.cluster.spec import AnyCluster
 from rlx.cluster.status import runs_on
@@ -43,15 +43,16 @@ def fetch(
         names = choose([str(run["run"]) for run in list_runs(spec.storage)], wanted, spec.storage)
         return [fetch_run(spec.storage, name, root, checkpoints=checkpoints, say=say) for name in names]
     head = machines.head()
-    runs = {str(run["run"]): run for run in runs_on(head, spec)}
+    # Each becomes a folder below `root`, and nothing else.
+    runs = {name: run for run in runs_on(head, spec) if (name := str(run["run"])) == Path(name).name != ".."}
     folders = []
     for name in choose(list(runs), wanted, spec.storage):
         say(f"fetching {name}")
-        there = f"{runs_folder(spec)}/{name}"
+        there = str(runs[name].get("path") or f"{runs_folder(spec)}/{name}")
         exclude = ["/.lock", "/.heartbeat", ".tmp-*"]
         if checkpoints != "all":
             newest = head.need(
-                f"ls -d {there}/checkpoints/checkpoint_* 2>/dev/null | sort | tail -n 1"
+                f"ls -d {quoted(there)}/checkpoints/checkpoint_* 2>/dev/null | sort | tail -n 1"
             ).strip()
             kept = Path(newest).name if newest and checkpoints == "last" else ""
             exclude += _all_but(kept)
