@@ -163,6 +163,7 @@ def follow(head: Node, token: Path, id: str, write: Write, say: Write, *, lost_s
 
     Raises:
         ClusterError: it was away for longer.
+        ClusterUsageError: it does not know the job, or no longer.
     """
     unseen = _Unseen(write)
     lost_at: float | None = None
@@ -176,6 +177,7 @@ def follow(head: Node, token: Path, id: str, write: Write, say: Write, *, lost_s
     while True:
         try:
             with head_api(head, token) as api:
+                find_job(api, id)  # a head that was started anew has forgotten it
                 unseen.from_the_beginning()
                 api.tail(id, unseen.take, back)
                 job = find_job(api, id)
