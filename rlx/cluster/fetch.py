@@ -43,8 +43,7 @@ def fetch(
         names = choose([str(run["run"]) for run in list_runs(spec.storage)], wanted, spec.storage)
         return [fetch_run(spec.storage, name, root, checkpoints=checkpoints, say=say) for name in names]
     head = machines.head()
-    # Each becomes a folder below `root`, and nothing else.
-    runs = {name: run for run in runs_on(head, spec) if (name := str(run["run"])) == Path(name).name != ".."}
+    runs = {name: run for run in runs_on(head, spec) if _is_one_folder(name := str(run["run"]))}
     folders = []
     for name in choose(list(runs), wanted, spec.storage):
         say(f"fetching {name}")
@@ -60,6 +59,11 @@ def fetch(
         head.copy_from(there, head_folder, exclude=exclude)
         folders.append(head_folder)
     return folders
+
+
+def _is_one_folder(name: str) -> bool:
+    """Return whether a name becomes a folder below another, and nothing elsewhere."""
+    return name == Path(name).name and name not in ("", "..")
 
 
 def _all_but(kept: str) -> list[str]:

@@ -199,10 +199,9 @@ def find_script(cluster: str) -> str:
     Ray, which `ray stop` would end too, has neither, and who only reads a log is left alone.
     """
     return (
-        "ours() { for p in /proc/[0-9]*; do "
-        f"""{{ grep -qszxF '{MARK}={cluster}' "$p/environ" || """
-        f"""ls -l "$p/fd" 2>/dev/null | grep -q -- '^l.w.* -> {temporary_folder(cluster)}/'; }} """
-        """&& echo "${p#/proc/}"; done; true; }"""
+        f"ours() {{ {{ grep -lszxF '{MARK}={cluster}' /proc/[0-9]*/environ; "
+        f"find /proc/[0-9]*/fd -maxdepth 1 -perm -200 -lname '{temporary_folder(cluster)}/*' 2>/dev/null; }} "
+        "| cut -d/ -f3 | sort -un; }"
     )
 
 

@@ -1,7 +1,7 @@
-"""An `ssh` that runs on this machine what it is told, with a home for each host; -L leads to a port of the test.
+"""An `ssh` that runs here what it is told, with a home for each host; -L leads to a port of the test.
 
-Below its folder: `HOST/home`; `HOST/error`, with what it says instead if the host cannot be reached; `bin`, first
-in the PATH of what it runs; `port`, where tunnels lead; `calls`, a line of JSON for each call.
+Below its folder: `HOST/home`; `HOST/error`, with what it says instead if the host cannot be reached; `bin`,
+first in the PATH of what it runs; `port`, where tunnels lead; `calls`, a line of JSON for each call.
 """
 
 import json

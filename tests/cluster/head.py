@@ -38,6 +38,7 @@ class Dashboard:
         breaks: after how many letters of the log the next connections break.
         answers: path -> (code, text) that is answered instead.
         log_is_over: job's state once its log was told to the end.
+        stages: (logs, log_is_over) of the next connections.
     """
 
     def __init__(self) -> None:
@@ -47,6 +48,7 @@ class Dashboard:
         self.breaks: list[int] = []
         self.answers: dict[str, tuple[int, str]] = {}
         self.log_is_over = "SUCCEEDED"
+        self.stages: list[tuple[str, str]] = []
         self.seen: list[str] = []
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
@@ -125,6 +127,8 @@ class Dashboard:
     async def _tail(self, request: web.Request) -> Any:
         stream = web.WebSocketResponse()
         await stream.prepare(request)
+        if self.stages:
+            self.logs, self.log_is_over = self.stages.pop(0)
         limit = self.breaks.pop(0) if self.breaks else None
         text = self.logs if limit is None else self.logs[:limit]
         for begin in range(0, len(text), 7):  # not where others began
@@ -208,7 +212,7 @@ class Lab:
 
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    """Two hosts, whose Ray's dashboard runs. Names are this process's own: others test on this machine too."""
+    """Two hosts, whose Ray's dashboard runs; names are this process's own, for others may test here too."""
     folder, home = tmp_path / "ssh", tmp_path / "user"
     for one in (folder / "bin", home, tmp_path / "runs of ours"):
         one.mkdir(parents=True)

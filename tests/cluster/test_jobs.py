@@ -86,7 +86,7 @@ def test_quoted() -> None:
 def test_a_bucket_is_the_mirror(lab: Lab) -> None:
     spec = lab.spec.model_copy(update={"storage": "s3://b/p"})
     words = resume_command(spec, "run", ["--stop", "x=1"])[1:]
-    assert words == "resume run --out ~/rlx-runs --mirror s3://b/p --plain --stop x=1".split()
+    assert " ".join(words) == "resume run --out ~/rlx-runs --mirror s3://b/p --plain --stop x=1"
 
 
 def test_find_job(lab: Lab, api: HeadApi) -> None:
@@ -122,14 +122,9 @@ def test_nothing_is_lost_and_nothing_comes_twice(lab: Lab, breaks: list[int]) ->
 
 def test_a_stream_that_is_over_before_the_job_is_taken_up_again(lab: Lab) -> None:
     lab.dashboard.add_job("a")
-    lab.dashboard.logs, lab.dashboard.log_is_over = "one\n", "RUNNING"
+    lab.dashboard.stages = [("one\n", "RUNNING"), ("one\ntwo\n", "FAILED")]
     written: list[str] = []
-
-    def write(text: str) -> None:
-        written.append(text)
-        lab.dashboard.logs, lab.dashboard.log_is_over = "one\ntwo\n", "FAILED"
-
-    assert follow(lab.head, lab.token, "a", write, lab.said.append).state == "FAILED"
+    assert follow(lab.head, lab.token, "a", written.append, lab.said.append).state == "FAILED"
     assert "".join(written) == "one\ntwo\n"
     assert lab.said == []
 

@@ -1,4 +1,4 @@
-"""ssh and rsync as they are called, with an ssh that stays on this machine, and the real one's reading of options."""
+"""ssh and rsync as they are called: an ssh that stays on this machine, and how the real one reads options."""
 
 from __future__ import annotations
 

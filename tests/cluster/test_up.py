@@ -68,9 +68,9 @@ def test_every_machine_that_lives_has_a_row_and_every_one_that_lacks(
 
 # As Ray's autoscaler writes them; ids and addresses are made up.
 CAPACITY = (
-    "2026-03-01 12:00:01,001 ERROR node_launcher.py:110 -- botocore.exceptions.ClientError: An error occurred "
-    "(InsufficientInstanceCapacity) when calling the RunInstances operation: We currently do not have "
-    "sufficient c5.xlarge capacity in the Availability Zone you requested (us-east-1a)."
+    "2026-03-01 12:00:01,001 ERROR node_launcher.py:110 -- botocore.exceptions.ClientError: An error "
+    "occurred (InsufficientInstanceCapacity) when calling the RunInstances operation: We currently do not "
+    "have sufficient c5.xlarge capacity in the Availability Zone you requested (us-east-1a)."
 )
 LIMIT = (
     "botocore.exceptions.ClientError: An error occurred (VcpuLimitExceeded) when calling the RunInstances "
