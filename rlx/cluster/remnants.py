@@ -74,7 +74,7 @@ def end_remnants(
     refuse_living(spec, machines, home=home)
     if isinstance(spec, OnPremiseCluster):
         if any(state.processes for state in look_at_hosts(spec, home)):
-            say(f"{spec.name} has processes left from before, and no head: they are ended")
+            say(f"{spec.name} has processes left from before, and no head that answers: they are ended")
             take_down_hosts(spec, home=home, say=say)
         return
     assert isinstance(spec, AwsCluster)
@@ -86,5 +86,5 @@ def end_remnants(
         (folder / "known_hosts").unlink(missing_ok=True)
     workers = [one.id for one in there if one.group != HEAD]
     if workers:
-        say(f"{spec.name} has {len(workers)} workers left and no head: they are ended")
+        say(f"{spec.name} has {len(workers)} workers left and no head that answers: they are ended")
         machines.aws.call("ec2", "terminate_instances", InstanceIds=workers)

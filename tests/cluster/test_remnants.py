@@ -136,7 +136,7 @@ def test_workers_without_a_head_are_ended(lab: Lab, ec2: Any, cluster: Any) -> N
     ec2.terminate_instances(InstanceIds=[head])
     end_remnants(spec, Ec2(spec, aws, lab), home=lab.home, say=lab.said.append)
     assert alive(ec2) == {other}
-    assert lab.said == [f"{spec.name} has 1 workers left and no head: they are ended"]
+    assert lab.said == [f"{spec.name} has 1 workers left and no head that answers: they are ended"]
     assert not known.exists()  # a new head may get the old address
     assert lab.commands() == []
 
