@@ -97,6 +97,7 @@ def up(
     Exit code 8 if a check fails or some node does not come; what was started then still runs.
     """
     from rlx.cluster.load import load_cluster
+    from rlx.cluster.remnants import refuse_living
 
     cluster = load_cluster(file)
     spec = cluster.spec
@@ -105,7 +106,7 @@ def up(
         raise typer.Exit(output.cluster_checked(report, as_json=json))
     output.cluster_facts(report)
     machines = _machines(spec)
-    _refuse_live(spec, machines)
+    refuse_living(spec, machines)
     if not yes and not _agreed(f"Start {spec.name}?", "rlx cluster up", "--yes starts without asking"):
         output.say("nothing was started")
         raise typer.Exit(ExitCode.CLUSTER)
@@ -133,21 +134,10 @@ def _start(cluster: ClusterFile, source: Path | None, machines: Any, wait: float
     except NotAllInError as error:
         cluster_output.not_all_in(error.rows)
         raise
+    except KeyboardInterrupt:
+        output.say("what was started still runs: rlx cluster status shows it, rlx cluster down ends it")
+        raise
     cluster_output.up(spec, rows, time.monotonic() - began, as_json=json)
-
-
-def _refuse_live(spec: Any, machines: Any) -> None:
-    from pathlib import Path
-
-    from rlx.cluster.errors import ClusterError
-    from rlx.cluster.machines import place_of
-    from rlx.cluster.names import token_file
-    from rlx.cluster.up import live_api
-
-    if live_api(machines, token_file(place_of(spec), spec.name, Path.home())):
-        hint = "rlx cluster status shows it; rlx cluster down ends it"
-        message = "is up already; a second start would restart its Ray and end its jobs"
-        raise ClusterError(message, f"cluster {spec.name}", hint)
 
 
 def _machines(spec: Any) -> Any:

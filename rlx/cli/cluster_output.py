@@ -186,9 +186,7 @@ def _jobs_table(jobs: Sequence[Any]) -> Table:
         began = "-" if job.started_at is None else time.strftime("%H:%M:%S", time.localtime(job.started_at))
         end = job.ended_at or time.time()
         lasted = "-" if job.started_at is None else f"{end - job.started_at:.0f} s"
-        table.add_row(
-            job.id, job.state.lower(), began, lasted, job.message.splitlines()[0] if job.ended else ""
-        )
+        table.add_row(job.id, job.state.lower(), began, lasted, _first_line(job.message) if job.ended else "")
     return table
 
 
@@ -205,8 +203,12 @@ def job_ended(job: Any) -> ExitCode:
     """Say how a job ended; the exit code for it."""
     print(f"{job.id}: {job.state.lower()}", file=sys.stderr)
     if job.state == "FAILED" and job.message:
-        print(f"rlx: {job.message.splitlines()[0]}", file=sys.stderr)
+        print(f"rlx: {_first_line(job.message)}", file=sys.stderr)
     return ExitCode.TRAINING_FAILED if job.state == "FAILED" else ExitCode.OK
+
+
+def _first_line(text: str) -> str:
+    return next(iter(text.strip().splitlines()), "")
 
 
 def _row(row: Any) -> dict[str, Any]:

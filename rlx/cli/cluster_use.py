@@ -132,7 +132,7 @@ def logs(
     with head_api(machines.head(), token) as api:
         found = find_job(api, job)
         if not follow:
-            sys.stdout.write(api.jobs.get_job_logs(found.id))
+            sys.stdout.write(api.job_logs(found.id))
             return
     raise typer.Exit(_follow(machines, token, found.id))
 

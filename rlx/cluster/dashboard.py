@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import socket
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from rlx.cluster.api import DASHBOARD_PORT
 from rlx.cluster.errors import ClusterError
-from rlx.cluster.jobs import runs_folder
+from rlx.cluster.jobs import quoted, runs_folder
 from rlx.cluster.launcher import environment_of
 from rlx.cluster.spec import AnyCluster
 from rlx.cluster.ssh import Node, answers, free_port
@@ -42,9 +43,9 @@ def serve(
     """
     dashboard, tensorboard = (port if _is_free(port) else free_port() for port in ports)
     # The same ssh that holds the tunnels runs TensorBoard, whose end is the terminal's: -tt hangs it up.
+    runs = quoted(runs_folder(spec))
     script = (
-        f"mkdir -p {runs_folder(spec)}; "
-        f"exec {environment_of(spec)}/bin/tensorboard --logdir {runs_folder(spec)} --host 127.0.0.1 "
+        f"mkdir -p {runs}; exec {environment_of(spec)}/bin/tensorboard --logdir {runs} --host 127.0.0.1 "
         f"--port {_TENSORBOARD_PORT} --reload_interval 30"
     )
     forwards = [
@@ -57,7 +58,8 @@ def serve(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         start_new_session=True,
     )
     try:
@@ -69,8 +71,11 @@ def serve(
         if open_browser:
             for page in pages:
                 webbrowser.open(page)
-        code = process.wait()
-        raise ClusterError(f"the connection ended (exit code {code})", head.address)
+        # Read on: a full pipe would halt TensorBoard.
+        assert process.stdout is not None
+        last = collections.deque((line.strip() for line in process.stdout if line.strip()), maxlen=1)
+        reason = last[0] if last else f"exit code {process.wait()}"
+        raise ClusterError(f"the connection ended ({reason})", head.address)
     except KeyboardInterrupt:
         return
     finally:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlx.cluster.errors import ClusterUsageError
-from rlx.cluster.jobs import runs_folder
+from rlx.cluster.jobs import quoted, runs_folder
 from rlx.cluster.machines import Hosts, Instances
 from rlx.cluster.spec import AnyCluster
 from rlx.cluster.status import runs_on
@@ -43,15 +43,15 @@ def fetch(
         names = choose([str(run["run"]) for run in list_runs(spec.storage)], wanted, spec.storage)
         return [fetch_run(spec.storage, name, root, checkpoints=checkpoints, say=say) for name in names]
     head = machines.head()
-    runs = {str(run["run"]): run for run in runs_on(head, spec)}
+    runs = {name: run for run in runs_on(head, spec) if _is_one_folder(name := str(run["run"]))}
     folders = []
     for name in choose(list(runs), wanted, spec.storage):
         say(f"fetching {name}")
-        there = f"{runs_folder(spec)}/{name}"
+        there = str(runs[name].get("path") or f"{runs_folder(spec)}/{name}")
         exclude = ["/.lock", "/.heartbeat", ".tmp-*"]
         if checkpoints != "all":
             newest = head.need(
-                f"ls -d {there}/checkpoints/checkpoint_* 2>/dev/null | sort | tail -n 1"
+                f"ls -d {quoted(there)}/checkpoints/checkpoint_* 2>/dev/null | sort | tail -n 1"
             ).strip()
             kept = Path(newest).name if newest and checkpoints == "last" else ""
             exclude += _all_but(kept)
@@ -59,6 +59,11 @@ def fetch(
         head.copy_from(there, head_folder, exclude=exclude)
         folders.append(head_folder)
     return folders
+
+
+def _is_one_folder(name: str) -> bool:
+    """Return whether a name becomes a folder below another, and nothing elsewhere."""
+    return name == Path(name).name and name not in ("", "..")
 
 
 def _all_but(kept: str) -> list[str]:

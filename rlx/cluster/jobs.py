@@ -6,11 +6,10 @@ experiment is as it was handed in.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import shlex
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,7 +72,7 @@ def train_command(spec: AnyCluster, experiment: str, options: Sequence[str]) -> 
     return [
         f"{environment_of(spec)}/bin/rlx",
         "train",
-        experiment,
+        f"./{experiment}" if experiment.startswith("-") else experiment,
         *storage_options(spec),
         "--plain",
         *options,
@@ -107,20 +106,17 @@ def submit(
         ClusterError: the head refuses.
     """
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(time.time() if now is None else now))
-    id = f"{re.sub(r'[^A-Za-z0-9_-]+', '-', name)[:40]}-{stamp}"
+    # An id is a word of a command line too: it must not look like an option.
+    id = f"{re.sub(r'[^A-Za-z0-9_-]+', '-', name)[:40].lstrip('-') or 'job'}-{stamp}"
     folder = f"{_JOBS}/{id}"
-    head.need(f"mkdir -p {folder}")
+    # Not -p: the folder of another job of this second must not be written over.
+    head.need(f"mkdir -p {_JOBS} && mkdir {folder}")
     for file, text in files.items():
         head.need(f"cat > {folder}/{shlex.quote(file)}", stdin=text)
     # No runtime_env: with one, Ray makes an environment on every node before the first actor starts.
     run = f"env PYTHONUNBUFFERED=1 {' '.join(quoted(part) for part in command)}"
     entrypoint = f"cd {folder} && exec {run}"
-    try:
-        api.jobs.submit_job(entrypoint=entrypoint, submission_id=id, metadata={"name": name})
-    except RuntimeError as error:
-        raise ClusterError(
-            f"the job was refused: {str(error).strip().splitlines()[-1]}", head.address
-        ) from None
+    api.submit_job(id, entrypoint, {"name": name})
     return id
 
 
@@ -131,7 +127,7 @@ def quoted(part: str) -> str:
 
 def jobs_of(api: HeadApi) -> list[Job]:
     """Return all jobs of the cluster's Ray that were handed in, the newest first."""
-    found = [_job(one) for one in api.jobs.list_jobs() if one.submission_id]
+    found = [_job(one) for one in api.jobs() if one.get("submission_id")]
     return sorted(found, key=lambda job: -(job.started_at or 0))
 
 
@@ -167,23 +163,30 @@ def follow(head: Node, token: Path, id: str, write: Write, say: Write, *, lost_s
 
     Raises:
         ClusterError: it was away for longer.
+        ClusterUsageError: it does not know the job, or no longer.
     """
-    written, lost_at = 0, 0.0
+    unseen = _Unseen(write)
+    lost_at: float | None = None
+
+    def back() -> None:
+        nonlocal lost_at
+        if lost_at is not None:
+            say(f"{head.address} answers again")
+            lost_at = None
+
     while True:
         try:
             with head_api(head, token) as api:
-                if lost_at:
-                    say(f"{head.address} answers again")
-                    lost_at = 0.0
-                for piece in _new_pieces(api, id, written):
-                    write(piece)
-                    written += len(piece)
+                find_job(api, id)  # a head that was started anew has forgotten it
+                unseen.from_the_beginning()
+                api.tail(id, unseen.take, back)
                 job = find_job(api, id)
-                if job.ended:
-                    return job
-        except (ClusterError, OSError, RuntimeError) as error:
+            back()
+            if job.ended:
+                return job
+        except ClusterError as error:
             now = time.monotonic()
-            if not lost_at:
+            if lost_at is None:
                 lost_at = now
                 say(f"{head.address} does not answer ({error}); the job goes on without this terminal")
             if now - lost_at > lost_seconds:
@@ -192,23 +195,24 @@ def follow(head: Node, token: Path, id: str, write: Write, say: Write, *, lost_s
         time.sleep(_RETRY_SECONDS)
 
 
-def _new_pieces(api: HeadApi, id: str, written: int) -> Iterable[str]:
-    """Yield what a job writes until it ends or the connection does; the first `written` letters are known."""
-    loop = asyncio.new_event_loop()
-    stream = api.tail(id)
-    try:
-        while True:
-            try:
-                piece = loop.run_until_complete(stream.__anext__())
-            except StopAsyncIteration:
-                return
-            known = min(written, len(piece))
-            written -= known
-            if piece[known:]:
-                yield piece[known:]
-    finally:
-        loop.run_until_complete(stream.aclose())  # type: ignore[attr-defined]
-        loop.close()
+class _Unseen:
+    """Passes on what was not passed on before of a text that is told from its beginning again and again."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+        self._written = self._told = 0
+
+    def from_the_beginning(self) -> None:
+        """Expect the first letter next."""
+        self._told = 0
+
+    def take(self, piece: str) -> None:
+        """Pass on what is new of the next piece."""
+        known = min(max(0, self._written - self._told), len(piece))
+        self._told += len(piece)
+        if known < len(piece):
+            self._write(piece[known:])
+            self._written = self._told
 
 
 def stop(api: HeadApi, id: str, *, wait_seconds: float, say: Write) -> Job:
@@ -217,7 +221,8 @@ def stop(api: HeadApi, id: str, *, wait_seconds: float, say: Write) -> Job:
     Raises:
         ClusterError: it did not end in time.
     """
-    api.jobs.stop_job(id)
+    api.stop_job(id)
+    say(f"{id} was asked to stop; it ends once its checkpoint is written")
     until = time.monotonic() + wait_seconds
     while True:
         job = find_job(api, id)
@@ -230,13 +235,14 @@ def stop(api: HeadApi, id: str, *, wait_seconds: float, say: Write) -> Job:
         time.sleep(1.0)
 
 
-def _job(one: Any) -> Job:
+def _job(one: Mapping[str, Any]) -> Job:
+    began, ended = one.get("start_time"), one.get("end_time")
     return Job(
-        id=one.submission_id,
-        state=str(getattr(one.status, "value", one.status)),
-        command=one.entrypoint,
-        started_at=None if one.start_time is None else one.start_time / 1000,
-        ended_at=None if one.end_time is None else one.end_time / 1000,
-        message=one.message or "",
-        metadata=dict(one.metadata or {}),
+        id=one["submission_id"],
+        state=str(one["status"]),
+        command=one["entrypoint"],
+        started_at=None if began is None else began / 1000,
+        ended_at=None if ended is None else ended / 1000,
+        message=one.get("message") or "",
+        metadata=dict(one.get("metadata") or {}),
     )

@@ -194,15 +194,14 @@ def temporary_folder(cluster: str) -> str:
 def find_script(cluster: str) -> str:
     """Write shell code that defines `ours`: print the processes that a start of this cluster has left.
 
-    What `ray start` starts has the mark in its environment, or a log open in the cluster's own folder:
+    What `ray start` starts has the mark in its environment, or writes a log in the cluster's own folder:
     Ray's agents and workers write their title over their environment, and outlive the raylet. Others'
-    Ray, which `ray stop` would end too, has neither.
+    Ray, which `ray stop` would end too, has neither, and who only reads a log is left alone.
     """
     return (
-        "ours() { for p in /proc/[0-9]*; do "
-        f"""{{ grep -qsz '^{MARK}={cluster}$' "$p/environ" || """
-        f"""ls -l "$p/fd" 2>/dev/null | grep -q -- '-> {temporary_folder(cluster)}/'; }} """
-        """&& echo "${p#/proc/}"; done; true; }"""
+        f"ours() {{ {{ grep -lszxF '{MARK}={cluster}' /proc/[0-9]*/environ; "
+        f"find /proc/[0-9]*/fd -maxdepth 1 -perm -200 -lname '{temporary_folder(cluster)}/*' 2>/dev/null; }} "
+        "| cut -d/ -f3 | sort -un; }"
     )
 
 

@@ -32,6 +32,8 @@ _MISSING = {
     "image": "the AMI of the nodes, e.g. ami-0123456789abcdef0",
 }
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+#: A word for shells, ssh and rsync, and for Ray's launcher, which takes no IPv6.
+_HOST = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _PATTERNS = {
     "environment": "a path that begins with / or ~/, of letters, digits and . _ - /",
     "ssh_user": "the name of a user",
@@ -86,7 +88,7 @@ def check_name(name: str) -> None:
     Raises:
         ClusterUsageError: it is none.
     """
-    if not re.match(NAME_PATTERN, name):
+    if not re.fullmatch(NAME_PATTERN, name) or "\n" in name:
         raise ClusterUsageError(f"expected {_PATTERNS['name']}, got {name!r}", "--name")
 
 
@@ -176,6 +178,8 @@ def _conflicts(data: Mapping[str, Any], problem: Callable[..., Problem]) -> Iter
         yield from _storage_conflicts(storage, problem)
     hosts = data.get("hosts")
     for index, host in enumerate(hosts if isinstance(hosts, list) else []):
+        if isinstance(host, str) and not re.fullmatch(_HOST, host):
+            yield problem(("hosts", str(index)), f"{host!r} is no name or IPv4 address of a host")
         if host in data["hosts"][:index]:
             yield problem(("hosts", str(index)), f"{host} stands here twice")
     workers = data.get("workers")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,6 +36,8 @@ class Machine:
         type: of the instance.
         spot: whether AWS may take it back.
         since: when it was started (UTC); None for hosts.
+        public_address: as others see it; empty while there is none.
+        ended: when it was ended, by AWS (UTC); None if it runs, or AWS does not tell.
     """
 
     id: str
@@ -45,6 +49,7 @@ class Machine:
     spot: bool = False
     since: datetime | None = None
     public_address: str = ""
+    ended: datetime | None = None
 
     @property
     def alive(self) -> bool:
@@ -87,9 +92,9 @@ class Hosts:
         return {HEAD: 1, **({"workers": workers} if workers else {})}
 
     def all(self) -> list[Machine]:
-        """Return the hosts of the file."""
+        """Return the hosts of the file, at their addresses where that names them."""
         return [
-            Machine(host, HEAD if index == 0 else "workers", host, "host")
+            Machine(host, HEAD if index == 0 else "workers", _resolved(host), "host")
             for index, host in enumerate(self.spec.hosts)
         ]
 
@@ -170,7 +175,22 @@ def _machine(one: dict[str, Any]) -> Machine:
         type=one["InstanceType"],
         spot=one.get("InstanceLifecycle") == "spot",
         since=one.get("LaunchTime"),
+        ended=_ended(one.get("StateTransitionReason") or ""),
     )
+
+
+def _ended(reason: str) -> datetime | None:
+    """Read when an instance ended: "User initiated (2026-03-01 12:30:00 GMT)"."""
+    found = re.search(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)", reason)
+    return None if found is None else datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+
+
+def _resolved(host: str) -> str:
+    """Return a host's address, under which Ray knows it; its name if that says nothing here."""
+    try:
+        return socket.gethostbyname(host)
+    except OSError:
+        return host
 
 
 _NEVER = datetime.fromtimestamp(0, UTC)

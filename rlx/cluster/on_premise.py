@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from rlx.cluster import names
 from rlx.cluster.check import Report
 from rlx.cluster.errors import ClusterError
 from rlx.cluster.launcher import (
+    MARK,
     PORT,
     environment_of,
     find_script,
@@ -85,13 +87,13 @@ def _check_versions(cluster: ClusterFile, report: Report, versions: Versions, so
 
 def _probe(spec: OnPremiseCluster) -> str:
     """Write what asks a host for everything; it prints `key=value` lines."""
-    python = f"{environment_of(spec)}/bin/python"
+    python, folder = f"{environment_of(spec)}/bin/python", temporary_folder(spec.name)
     ask = (
         "import platform; from importlib.metadata import version as v; "
         'print(platform.python_version(), v("ray"), v("rlx"))'
     )
     # The mark of any cluster: a host serves one.
-    others = "cat /proc/[0-9]*/environ 2>/dev/null | grep -asz '^RLX_CLUSTER=' | tr '\\0' '\\n' | sort -u"
+    others = f"cat /proc/[0-9]*/environ 2>/dev/null | grep -asz '^{MARK}=' | tr '\\0' '\\n' | sort -u"
     return "; ".join(
         [
             *_RESOURCES,
@@ -104,6 +106,7 @@ def _probe(spec: OnPremiseCluster) -> str:
             f"echo versions=$({python} -c {shlex.quote(ask)} 2>&1 | tail -n 1)",
             f"echo rlx=$({others} | cut -d= -f2 | paste -sd,)",
             f"{find_script(spec.name)}; echo ours=$(ours | wc -l)",
+            f"echo owner=$([ ! -e {folder} ] || [ -O {folder} ] || stat -c %U {folder})",
             "echo raylets=$(pgrep -cx raylet)",
             f"echo port=$( (exec 3<>/dev/tcp/127.0.0.1/{PORT}) 2>/dev/null && echo taken)",
         ]
@@ -206,6 +209,9 @@ def _check_host(
     others = sorted(set(facts["rlx"].split(",")) - {"", spec.name})
     if others:
         problem(f"cluster {', '.join(others)} of rlx runs there", "a host serves one cluster")
+    elif facts["owner"]:
+        message = f"{temporary_folder(spec.name)} is {facts['owner']}'s, not {spec.ssh_user}'s"
+        problem(message, "another user has a cluster of this name: give this one another name")
     elif int(facts["ours"] or 0):
         report.facts.append((f"{role} {host}", f"{facts['ours']} processes of this cluster run there"))
     elif int(facts["raylets"] or 0) or (index == 0 and facts["port"]):
@@ -296,10 +302,10 @@ class HostsDown:
 def look_at_hosts(spec: OnPremiseCluster, home: Path) -> list[HostState]:
     """List what of a cluster is on its hosts."""
     hosts = Hosts(spec, home)
-    files = " ".join([*_files(spec.name), temporary_folder(spec.name)])
+    files = f"$(mine) {token_on_nodes(spec.name)} {temporary_folder(spec.name)}"
     script = (
-        f"{find_script(spec.name)}; for p in $(ours); do "
-        'echo "process=$p $(tr "\\0" " " < /proc/$p/cmdline | cut -c1-120)"; done; '
+        f"{find_script(spec.name)}; {_mine_script(spec.name)}; for p in $(ours); do "
+        'echo "process=$p $(tr "\\0\\n" "  " < /proc/$p/cmdline | cut -c1-120)"; done; '
         f'for f in {files}; do [ -e "$f" ] && echo "file=$f"; done; echo done='
     )
     states = []
@@ -343,14 +349,21 @@ def _removal(cluster: str) -> str:
     """Write what ends a cluster's processes on a host and removes what was copied there."""
     state = " ".join(f"/tmp/ray/cluster-{cluster}.{kind}" for kind in ("state", "lock"))
     return (
-        f"{stop_script(cluster)}; "
-        f"rm -rf {temporary_folder(cluster)}; rm -f {' '.join(_files(cluster))} {state}"
+        f"{stop_script(cluster)}; {_mine_script(cluster)}; rm -f $(mine); "
+        f"rm -rf {temporary_folder(cluster)}; rm -f {token_on_nodes(cluster)} {state}"
     )
 
 
-def _files(cluster: str) -> tuple[str, ...]:
-    """Return what Ray's launcher puts on hosts; the second is a copy of the private key, on the head."""
-    return "~/ray_bootstrap_config.yaml", "~/ray_bootstrap_key.pem", token_on_nodes(cluster)
+def _mine_script(cluster: str) -> str:
+    """Write shell code that defines `mine`: print what Ray's launcher put on the head for this cluster.
+
+    It is the launcher file and a copy of the private key, under names that all of Ray's clusters share.
+    """
+    config, key = "~/ray_bootstrap_config.yaml", "~/ray_bootstrap_key.pem"
+    return (
+        f'mine() {{ [ -e {config} ] && ! grep -Eq \'cluster_name"?: *"?{cluster}("|,|$)\' {config} || '
+        f"echo {config} {key}; }}"
+    )
 
 
 def _forget(cluster: str, home: Path) -> None:
@@ -359,7 +372,8 @@ def _forget(cluster: str, home: Path) -> None:
 
     shutil.rmtree(names.state_folder("on-premise", cluster, home), ignore_errors=True)
     for path in (Path("/tmp/ray") / f"cluster-{cluster}.{kind}" for kind in ("state", "lock")):
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another user's, of a cluster of the same name
+            path.unlink(missing_ok=True)
 
 
 def _on_all(hosts: Hosts, there: Iterable[str], script: str) -> dict[str, Answer]:

@@ -63,11 +63,17 @@ class Node:
             *key,
             "-o", "BatchMode=yes",
             "-o", "StrictHostKeyChecking=accept-new",
-            "-o", f"UserKnownHostsFile={self.known_hosts}",
+            "-o", f'UserKnownHostsFile="{self.known_hosts}"',
             "-o", f"ConnectTimeout={timeout_seconds}",
             "-o", "ServerAliveInterval=5",
             "-o", "ServerAliveCountMax=3",
             "-o", "LogLevel=ERROR",
+            # What the user's ~/.ssh/config may ask for, and would keep tunnels open or run something else.
+            "-o", "ControlMaster=no",
+            "-o", "ControlPath=none",
+            "-o", "RemoteCommand=none",
+            "-o", "ForwardAgent=no",
+            "-o", "ForwardX11=no",
         ]  # fmt: skip
 
     @property
@@ -91,7 +97,8 @@ class Node:
                 self.command(f"bash -c {shlex.quote(script)}"),
                 input=stdin or "",
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
+                errors="replace",
                 timeout=timeout_seconds,
             )
         except subprocess.TimeoutExpired:
@@ -137,7 +144,8 @@ class Node:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             start_new_session=True,
         )
         try:
@@ -149,12 +157,17 @@ class Node:
     def _wait_until_open(self, process: subprocess.Popen[str], ports: list[int], seconds: float) -> None:
         until = time.monotonic() + seconds
         while not all(answers(port) for port in ports):
-            if process.poll() is not None:
-                said = (process.stderr.read() if process.stderr else "").strip().splitlines()
-                raise ClusterError(said[-1] if said else "ssh ended", self.address)
+            self._check_alive(process)
             if time.monotonic() > until:
                 raise ClusterError(f"no tunnel within {seconds:.0f} s", self.address)
             time.sleep(0.1)
+        # Else somebody else listens there.
+        self._check_alive(process)
+
+    def _check_alive(self, process: subprocess.Popen[str]) -> None:
+        if process.poll() is not None:
+            said = (process.stderr.read() if process.stderr else "").strip().splitlines()
+            raise ClusterError(said[-1] if said else "ssh ended", self.address)
 
     def copy_from(self, there: str, here: Path, *, exclude: Sequence[str] = ()) -> None:
         """Copy a folder's contents from the node with rsync; what is here already is not sent again.
@@ -166,9 +179,14 @@ class Node:
         shell = " ".join(shlex.quote(part) for part in [_program("ssh"), *self.options()])
         excluded = [f"--exclude={pattern}" for pattern in exclude]
         # A run that goes on changes its files while they are copied: each arrives whole, by its last state.
-        command = [_program("rsync"), "-az", "--timeout=60", "-e", shell, *excluded]
+        # -s: odd signs in the path are not for a shell there. rsync before 3.0 does not know it.
+        odd = ["-s"] if shlex.quote(there) != there else []
+        command = [_program("rsync"), "-az", *odd, "--timeout=60", "-e", shell, *excluded]
         done = subprocess.run(
-            [*command, f"{self.target}:{there.rstrip('/')}/", f"{here}/"], capture_output=True, text=True
+            [*command, f"{self.target}:{there.rstrip('/')}/", f"{here.resolve()}/"],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
         )
         if done.returncode not in (0, 24):  # 24: files vanished meanwhile
             raise ClusterError(Answer(done.returncode, "", done.stderr).reason, self.address)

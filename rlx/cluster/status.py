@@ -12,7 +12,7 @@ from typing import Any
 from rlx.cluster import names
 from rlx.cluster.api import head_api
 from rlx.cluster.errors import ClusterError
-from rlx.cluster.jobs import Job, jobs_of, runs_folder
+from rlx.cluster.jobs import Job, jobs_of, quoted, runs_folder
 from rlx.cluster.launcher import environment_of
 from rlx.cluster.machines import HEAD, Hosts, Instances, Machine, place_of
 from rlx.cluster.spec import AnyCluster, AwsCluster
@@ -85,7 +85,7 @@ def runs_on(head: Node, spec: AnyCluster) -> list[dict[str, Any]]:
     Raises:
         ClusterError: it fails there.
     """
-    folder = runs_folder(spec)
+    folder = quoted(runs_folder(spec))
     script = (
         f"[ -d {folder} ] || {{ echo '[]'; exit; }}; {environment_of(spec)}/bin/rlx ls --json --out {folder}"
     )
@@ -97,10 +97,10 @@ def runs_on(head: Node, spec: AnyCluster) -> list[dict[str, Any]]:
 
 
 def cost_of(spec: AwsCluster, machines: Sequence[Machine], now: datetime | None = None) -> Cost:
-    """Add up what instances have cost: hours since their start, times the price of their group.
+    """Add up what instances have cost: hours that they ran, times the price of their group.
 
-    An ended one counts from its start to now, as long as AWS lists it (about an hour), so this is an estimate
-    from above; volumes, addresses and traffic are not in it.
+    AWS lists an ended one for about an hour; one whose end it does not tell counts until now. Volumes,
+    addresses and traffic are not in it, and neither are instances that AWS has forgotten.
     """
     now = now or datetime.now(UTC)
     prices = {HEAD: spec.head.price_per_hour} | {
@@ -113,7 +113,8 @@ def cost_of(spec: AwsCluster, machines: Sequence[Machine], now: datetime | None 
         if price is None:
             unpriced.add(machine.group)
             continue
-        hours = (now - machine.since).total_seconds() / 3600 if machine.since else 0.0
+        end = now if machine.alive or machine.ended is None else machine.ended
+        hours = (end - machine.since).total_seconds() / 3600 if machine.since else 0.0
         so_far += price * max(0.0, hours)
         per_hour += price if machine.alive else 0.0
     if unpriced:

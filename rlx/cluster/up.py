@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from rlx.cluster import names
-from rlx.cluster.api import HeadApi, RayNode, head_api
+from rlx.cluster.api import RayNode, head_api
 from rlx.cluster.errors import ClusterError
 from rlx.cluster.launcher import as_yaml, temporary_folder
 from rlx.cluster.machines import HEAD, Hosts, Instances, Machine, place_of
@@ -113,16 +113,6 @@ def missing(wanted: Mapping[str, int], rows: Sequence[Row]) -> dict[str, int]:
     return {group: count - there[group] for group, count in wanted.items() if there[group] < count}
 
 
-def live_api(machines: Hosts | Instances, token: Path) -> bool:
-    """Return whether the head's Ray answers."""
-    try:
-        with head_api(machines.head(), token) as api:
-            api.nodes()
-    except ClusterError:
-        return False
-    return True
-
-
 def start(
     spec: AnyCluster,
     launcher: dict[str, Any],
@@ -182,7 +172,13 @@ def _run_launcher(
             start_new_session=True,
         )
         # Reading ends with the process: a timer ends that, so that no set-up can hang for ever.
-        timer = threading.Timer(max(1.0, until - time.monotonic()), _end_group, [process])
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            _end_group(process)
+
+        timer = threading.Timer(max(1.0, until - time.monotonic()), end)
         timer.start()
         try:
             _follow(process, written, machines, show)
@@ -192,7 +188,8 @@ def _run_launcher(
             _end_group(process)
     if code:
         hint = f"all that it said is in {log}; what was started still runs: rlx cluster down"
-        raise ClusterError(f"the head did not start: {_last_words(log)}", f"cluster {spec.name}", hint)
+        what = "the head did not start in time" if late.is_set() else "the head did not start"
+        raise ClusterError(f"{what}: {_last_words(log)}", f"cluster {spec.name}", hint)
 
 
 def _follow(process: subprocess.Popen[str], written: Any, machines: Hosts | Instances, show: Show) -> None:
@@ -298,14 +295,10 @@ def _telling_line(spec: AnyCluster, head: Node, addresses: Sequence[str]) -> str
     said = head.run(f"{logs} 2>/dev/null; true", timeout_seconds=20).out
     lines = [_COLOURS.sub("", line).strip() for line in said.splitlines()]
     telling = [line for line in lines if _TELLING.search(line) and not _QUOTES.search(line)]
-    about = [line for line in telling if any(address in line for address in addresses)]
+    about = [line for line in telling if any(_names(line, address) for address in addresses)]
     return (about or telling or [""])[-1][:300]
 
 
-def nodes_now(machines: Hosts | Instances, token: Path) -> tuple[list[Row], HeadApi | None]:
-    """Return the rows of a cluster as it is, whether its Ray answers or not."""
-    try:
-        with head_api(machines.head(), token) as api:
-            return rows_of(machines.wanted, machines.all(), api.nodes()), api
-    except ClusterError:
-        return rows_of(machines.wanted, machines.all(), []), None
+def _names(line: str, address: str) -> bool:
+    """Return whether a line is about an address: 10.0.0.12 does not name 10.0.0.1."""
+    return re.search(rf"(?<![\w.-]){re.escape(address)}(?![\w-]|\.\w)", line) is not None
