@@ -27,7 +27,7 @@ from rlx.actors.lanes import Lanes
 from rlx.actors.player import PlayedEpisodes, play_episodes
 from rlx.actors.policy import make_policy
 from rlx.envs.vector import make_vector_env
-from rlx.networks.determinism import settle_determinism
+from rlx.networks.determinism import settle_determinism, small_seeding
 from rlx.replay.block import Block
 
 
@@ -106,7 +106,8 @@ class ReplayEnvRunner(SingleAgentEnvRunner):
     FLUSH_SECONDS = 2.0
 
     def __init__(self, *, config: Any, **kwargs: Any) -> None:
-        super().__init__(config=config, **kwargs)
+        with small_seeding():
+            super().__init__(config=config, **kwargs)
         self.version = -1
         self._evaluations = 0
         self._first_env_step_at = 0.0

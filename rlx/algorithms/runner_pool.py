@@ -138,7 +138,9 @@ class RunnerPool:
         if timeout_seconds and not self.in_flight:
             time.sleep(timeout_seconds)  # no runner works: do not spin until one is back
         elif timeout_seconds:
-            references = list(self._manager._in_flight_req_to_actor_id)
+            # Only ours: RLlib never fetches the answers to what it sent itself, and those are there at once.
+            asked = self._manager._in_flight_req_to_actor_id.items()
+            references = [reference for reference, (tag, _) in asked if tag == _TAG]
             ray.wait(references, num_returns=1, timeout=timeout_seconds, fetch_local=False)
         reports = []
         for result in self._manager.fetch_ready_async_reqs(tags=_TAG, timeout_seconds=0.0):

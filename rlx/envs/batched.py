@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlx.envs.errors import EnvError
+from rlx.envs.latency import FixedLatency
 from rlx.envs.memory import Bools, Floats, Ints, Recall, StatelessCartPole
 from rlx.envs.spec import EnvSpec
 from rlx.envs.vector import EnvInfo, EnvStep
@@ -52,6 +53,7 @@ class Task(Protocol):
 TASKS: dict[str, Callable[..., Task]] = {
     "rlx/StatelessCartPole-v1": StatelessCartPole,
     "rlx/Recall-v0": Recall,
+    "rlx/FixedLatency-v0": FixedLatency,
 }
 """Id -> rules; `env_config` has the arguments."""
 

@@ -67,6 +67,9 @@ POPGYM_LEVELS: tuple[str, ...] = ("Easy", "Medium", "Hard")
 MEMORY_IDS: dict[str, int | None] = {"rlx/StatelessCartPole-v1": 500, "rlx/Recall-v0": None}
 """Built-in environments that need memory, see `rlx/envs/memory.py`; id -> time limit in steps."""
 
+LATENCY_ID = "rlx/FixedLatency-v0"
+"""Built-in environment for measuring how runners scale, see `rlx/envs/latency.py`; it has no time limit."""
+
 TOY_IDS: tuple[str, ...] = ("rlx/Chain-v0", "rlx/CountFrames-v0", "rlx/Slow-v0", "rlx/Crash-v0")
 """Built-in test environments, see `rlx/envs/toy.py`."""
 
@@ -80,8 +83,8 @@ _MINATAR_ID = re.compile(r"MinAtar/(?P<game>[A-Za-z]+)-v(?P<version>[01])")
 def list_env_ids() -> list[str]:
     """List the environments that come with rlx and its dependencies, for completion. Imports nothing.
 
-    Other ids of gymnasium's registry work too; they are left out here, as are the test environments
-    (`TOY_IDS`).
+    Other ids of gymnasium's registry work too; they are left out here, as are the environments for tests and
+    measurements (`TOY_IDS`, `LATENCY_ID`).
     """
     ale = [f"ALE/{game}-v5" for game in sorted(CLASSIC_ATARI_GAMES + OTHER_ATARI_GAMES)]
     no_frameskip = [f"{game}NoFrameskip-v4" for game in CLASSIC_ATARI_GAMES]

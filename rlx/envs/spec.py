@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlx.envs.errors import EnvError
-from rlx.envs.ids import MEMORY_IDS, Family, env_family, parse_minatar_id, parse_old_atari_id
+from rlx.envs.ids import LATENCY_ID, MEMORY_IDS, Family, env_family, parse_minatar_id, parse_old_atari_id
 from rlx.envs.registry import registered_spec, require_minatar
 
 MINATAR_MAX_EPISODE_FRAMES = 27_000
@@ -180,7 +180,8 @@ def _minatar_defaults(env_id: str) -> dict[str, Any]:
 
 
 def _gymnasium_defaults(env_id: str) -> dict[str, Any]:
-    limit = MEMORY_IDS[env_id] if env_id in MEMORY_IDS else registered_spec(env_id).max_episode_steps
+    built_in = {**MEMORY_IDS, LATENCY_ID: None}
+    limit = built_in[env_id] if env_id in built_in else registered_spec(env_id).max_episode_steps
     return {**_plain_defaults(), "max_episode_frames": limit}
 
 

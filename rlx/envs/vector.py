@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from rlx.envs.ids import MEMORY_IDS
+from rlx.envs.ids import LATENCY_ID, MEMORY_IDS
 from rlx.envs.spec import EnvSpec
 
 
@@ -123,6 +123,10 @@ def make_vector_env(spec: EnvSpec, num_envs: int, seed: int, num_threads: int = 
         from rlx.envs.batched import BatchedLanes
 
         return BatchedLanes(spec, num_envs, seed)
+    if spec.id == LATENCY_ID:
+        from rlx.envs.paced import PacedLanes
+
+        return PacedLanes(spec, num_envs, seed)
     from rlx.envs.gym_vector import GymLanes
 
     return GymLanes(spec, num_envs, seed)
@@ -144,7 +148,7 @@ def describe_env(spec: EnvSpec) -> EnvInfo:
         from rlx.envs.minatar import describe_minatar
 
         return describe_minatar(spec)
-    if spec.id in MEMORY_IDS:
+    if spec.id in MEMORY_IDS or spec.id == LATENCY_ID:
         from rlx.envs.batched import describe_batched
 
         return describe_batched(spec)

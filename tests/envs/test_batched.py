@@ -5,11 +5,12 @@ import pytest
 
 from rlx.envs import EnvSpec, EnvStep, make_vector_env, resolve_env
 from rlx.envs.batched import TASKS, BatchedLanes
-from rlx.envs.ids import MEMORY_IDS
+from rlx.envs.ids import LATENCY_ID, MEMORY_IDS
 
 OVERRIDES: dict[str, dict[str, Any]] = {
     "rlx/StatelessCartPole-v1": {"max_episode_frames": 15},
     "rlx/Recall-v0": {"env_config": {"delay": 3}},
+    "rlx/FixedLatency-v0": {"env_config": {"length": 5}},
 }
 
 
@@ -19,8 +20,8 @@ def spec(request: pytest.FixtureRequest) -> EnvSpec:
 
 
 def test_every_built_in_id_has_rules() -> None:
-    assert set(TASKS) == set(MEMORY_IDS) == set(OVERRIDES)
-    for env_id in MEMORY_IDS:
+    assert set(TASKS) == {*MEMORY_IDS, LATENCY_ID} == set(OVERRIDES)
+    for env_id in TASKS:
         assert isinstance(make_vector_env(resolve_env(env_id), 1, 0), BatchedLanes)
 
 
