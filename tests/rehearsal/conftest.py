@@ -16,13 +16,13 @@ from tests.rehearsal.hosts import why_not
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="session")
-def stage() -> Iterator[Path]:
-    """A folder for one rehearsal at a time, outside of what hosts have for themselves."""
+@pytest.fixture(scope="module")
+def stage(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A folder for one run of a module at a time, outside of what hosts have for themselves."""
     reason = why_not()
     if reason:
         pytest.skip(reason)
-    with open("/var/lock/rlx-rehearsal", "w") as lock:
+    with open(f"/var/lock/rlx-{request.module.__name__}", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # addresses and bridges are fixed
         folder = Path(tempfile.mkdtemp(prefix="rlx-rehearsal-", dir="/var/tmp"))
         folder.chmod(0o755)

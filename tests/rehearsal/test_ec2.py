@@ -26,7 +26,7 @@ pytestmark = pytest.mark.rehearsal
 IMAGE = "ami-1e749f67"  # one that moto knows
 BUCKET = "runs-of-ours"
 RUNNERS, SHARDS = 4, 2
-RUN = "spot-CartPole-v1-seed0"
+RUN = "spot-rlx-FixedLatency-v0-seed0"
 TEXT = f"""\
 name: apex
 provider: aws
@@ -166,17 +166,8 @@ def test_a_zone_without_room(cloud: Cloud, before: dict[str, list[str]]) -> None
 
 
 def test_a_spot_instance_is_taken(cloud: Cloud) -> None:
-    settings = {
-        "env_runners.num_env_runners": RUNNERS,
-        "replay.num_shards": SHARDS,
-        "checkpointing.interval_seconds": 10,
-        "evaluation.interval_env_steps": "null",
-        "evaluation.at_end": "false",
-        "reporting.interval_seconds": 2,
-    }
-    sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    experiment = str(ROOT / "experiments/cartpole-apex.yaml")
-    cloud.rlx("submit", experiment, "--name", "spot", *sets, "--stop", "seconds=3600")
+    experiment = str(ROOT / "tests/rehearsal/paced-apex.yaml")
+    cloud.rlx("submit", experiment, "--name", "spot", "--stop", "seconds=3600")
     wait_for("training with all runners", lambda: full_strength(cloud.run()), 150)
     taken = cloud.of_kind(spot=True)[0]
     before, log = last_row(cloud.run()), cloud.run() / "train.log"
@@ -210,11 +201,11 @@ def test_the_head_is_lost_and_the_run_goes_on_from_the_bucket(cloud: Cloud) -> N
     said = cloud.rlx("up", "--yes")
     assert "workers left and no head that answers: they are ended" in said
     record("EC2", "up after the head's end", time.monotonic() - began)
-    cloud.rlx("submit", "--resume", RUN, "--stop", f"updates={before['updates'] + 300}")
+    cloud.rlx("submit", "--resume", RUN, "--stop", f"updates={before['updates'] + 100}")
     wait_for("the resumed run's end", lambda: _finished(cloud.run()), 280)
     row = last_row(cloud.run())
     assert row["session"] == 2
-    assert row["updates"] >= before["updates"] + 300
+    assert row["updates"] >= before["updates"] + 100
 
 
 def _finished(run: Path) -> bool:

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.rehearsal
 
 ADDRESSES = {"h0": "10.77.0.10", "h1": "10.77.0.11", "h2": "10.77.0.12"}
 RUNNERS, SHARDS = 4, 2
+EXPERIMENT = ROOT / "tests/rehearsal/paced-apex.yaml"
 #: Seconds from a node's return to full strength.
 FULL_STRENGTH_SECONDS = 120
 
@@ -48,18 +49,9 @@ class Lab:
         return self.laptop.rlx("cluster", verb, *cluster, *words, code=code)
 
     def submit(self, name: str, *words: str) -> Path:
-        """Hand in CartPole over all nodes; the run directory."""
-        settings = {
-            "env_runners.num_env_runners": RUNNERS,
-            "replay.num_shards": SHARDS,
-            "checkpointing.interval_seconds": 10,
-            "evaluation.interval_env_steps": "null",
-            "evaluation.at_end": "false",
-            "reporting.interval_seconds": 2,
-        }
-        sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-        self.rlx("submit", str(ROOT / "experiments/cartpole-apex.yaml"), "--name", name, *sets, *words)
-        return self.runs / f"{name}-CartPole-v1-seed0"
+        """Hand in Ape-X over all nodes; the run directory."""
+        self.rlx("submit", str(EXPERIMENT), "--name", name, *words)
+        return self.runs / f"{name}-rlx-FixedLatency-v0-seed0"
 
     def trains(self, run: Path, seconds: float = 120) -> None:
         """Wait until a run makes updates with everybody in."""
@@ -173,7 +165,7 @@ def test_the_head_at_hand(lab: Lab) -> None:
 
 
 def test_a_worker_s_raylet_is_killed(lab: Lab) -> None:
-    run = lab.runs / "life-CartPole-v1-seed0"
+    run = lab.runs / "life-rlx-FixedLatency-v0-seed0"
     before = last_row(run)
     lab.hosts.kill("h1", "raylet")
     killed = time.monotonic()
@@ -187,7 +179,7 @@ def test_a_worker_s_raylet_is_killed(lab: Lab) -> None:
 
 
 def test_a_host_loses_its_power_and_comes_back(lab: Lab) -> None:
-    run = lab.runs / "life-CartPole-v1-seed0"
+    run = lab.runs / "life-rlx-FixedLatency-v0-seed0"
     lab.hosts.power_off("h2")
     off = time.monotonic()
     wait_for("the loss is seen", lambda: last_row(run)["healthy_runners"] < RUNNERS, 90)
@@ -200,7 +192,7 @@ def test_a_host_loses_its_power_and_comes_back(lab: Lab) -> None:
 
 
 def test_a_link_is_down_for_30_seconds(lab: Lab) -> None:
-    run = lab.runs / "life-CartPole-v1-seed0"
+    run = lab.runs / "life-rlx-FixedLatency-v0-seed0"
     before = last_row(run)
     lab.hosts.link("h1", up=False)
     updates, stall, grew = before["updates"], 0.0, time.monotonic()
@@ -220,7 +212,7 @@ def test_a_link_is_down_for_30_seconds(lab: Lab) -> None:
 
 
 def test_the_head_is_killed_and_the_run_goes_on(lab: Lab) -> None:
-    run = lab.runs / "life-CartPole-v1-seed0"
+    run = lab.runs / "life-rlx-FixedLatency-v0-seed0"
     wait_for("a checkpoint", lambda: any((run / "checkpoints").glob("checkpoint_*")), 60)
     lab.hosts.power_off("h0")
     before = last_row(run)
@@ -230,16 +222,16 @@ def test_the_head_is_killed_and_the_run_goes_on(lab: Lab) -> None:
     said = lab.rlx("up", "--yes")
     assert "are ended" in said
     record("on-premise", "up after the head's end", time.monotonic() - began)
-    lab.rlx("submit", "--resume", run.name, "--stop", f"updates={before['updates'] + 500}")
+    lab.rlx("submit", "--resume", run.name, "--stop", f"updates={before['updates'] + 100}")
     wait_for("the resumed run's end", lambda: '"finished"' in (run / "manifest.json").read_text(), 240)
     row = last_row(run)
     assert row["session"] == 2
-    assert row["updates"] >= before["updates"] + 500
+    assert row["updates"] >= before["updates"] + 100
 
 
 def test_runs_come_here_and_the_cluster_goes(lab: Lab, tmp_path: Path) -> None:
     out = lab.rlx("fetch", "--out", str(tmp_path / "runs"))
-    run = tmp_path / "runs/life-CartPole-v1-seed0"
+    run = tmp_path / "runs/life-rlx-FixedLatency-v0-seed0"
     assert str(run) in out
     assert last_row(run) == last_row(lab.runs / run.name)
     assert len(list((run / "checkpoints").glob("checkpoint_*"))) == 1
