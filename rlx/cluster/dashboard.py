@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import http.client
 import socket
 import subprocess
 import time
@@ -16,7 +17,7 @@ from rlx.cluster.errors import ClusterError
 from rlx.cluster.jobs import quoted, runs_folder
 from rlx.cluster.launcher import environment_of
 from rlx.cluster.spec import AnyCluster
-from rlx.cluster.ssh import Node, answers, free_port
+from rlx.cluster.ssh import Node, free_port
 
 #: TensorBoard on the head: a port of its loopback.
 _TENSORBOARD_PORT = 16006
@@ -87,13 +88,26 @@ def serve(
 
 def _wait_for(process: subprocess.Popen[str], head: Node, ports: tuple[int, int], seconds: float) -> None:
     until = time.monotonic() + seconds
-    while not all(answers(port) for port in ports):
+    while not all(_speaks(port) for port in ports):
         if process.poll() is not None:
             said = (process.stdout.read() if process.stdout else "").strip().splitlines()
             raise ClusterError(said[-1] if said else "ssh ended", head.address)
         if time.monotonic() > until:
             raise ClusterError(f"no answer within {seconds:.0f} s", head.address)
         time.sleep(0.3)
+
+
+def _speaks(port: int) -> bool:
+    """Return whether a server answers behind a tunnel: ssh itself listens before there is one."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/")
+        connection.getresponse()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
 
 
 def _is_free(port: int) -> bool:
