@@ -18,7 +18,7 @@ class Step:
 
     Attributes:
         runners: processes.
-        steps_per_second, least_steps_per_second: median and least of the windows.
+        steps_per_second, least_steps_per_second: over all windows, and in the slowest of them.
         healthy_begin, healthy_end: runners in service.
         cpu_fraction: of all cores of the machine, that something used.
         driver_cores, shard_cores, runner_cores, ray_cores: cores that the driver, the busiest shard, all

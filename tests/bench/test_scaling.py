@@ -146,6 +146,11 @@ def test_processes_are_told_apart() -> None:
     assert scaling.part_of([]) == "ray"
 
 
+def test_the_command_that_is_recorded_does_not_tell_where_files_went() -> None:
+    words = ["--hosts", "2", "--out", "/somewhere/x.jsonl", "--write=docs/x.md", "--seconds", "5"]
+    assert scaling._without_files(words) == ["--hosts", "2", "--seconds", "5"]
+
+
 def test_counts_of_runners_rise() -> None:
     assert scaling.parsed(["--runners", "1,3"]).runners == [1, 3]
     for wrong in ("2,1", "0,1", "1,1"):
