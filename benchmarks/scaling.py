@@ -5,8 +5,8 @@
 
 As root, from the checkout, on Linux. It brings up hosts out of namespaces (`tests/rehearsal/hosts.py`) with
 a network of their own and a cluster on them with `rlx cluster up`, hands in one experiment after the other
-with `rlx cluster submit`, and takes everything down again, also on Ctrl-C or SIGTERM. The default takes 20 to
-30 minutes on two cores; 64 runners need 21 GiB of free memory, and a count that would not fit is not tried.
+with `rlx cluster submit`, and takes everything down again, also on Ctrl-C or SIGTERM. The default takes about
+20 minutes on two cores; 64 runners need 21 GiB of free memory, and a count that would not fit is not tried.
 
 Every runner's step takes `--latency` seconds (`rlx/FixedLatency-v0`), its CPU time within: the runners of all
 hosts share this machine's few cores, and so the figure says what the system beside them bears: driver,

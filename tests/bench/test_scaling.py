@@ -111,7 +111,7 @@ def test_the_table() -> None:
 def test_the_report_names_what_was_reached() -> None:
     steps = [step(1, 10), step(2, 20), step(4, 30)]
     limit = limit_of(steps, cores=2)
-    text = report(ABOUT, steps, limit)
+    text = report(ABOUT, steps, limit).replace("\n", " ")
     assert "`python -m benchmarks.scaling` at `abc`, seed 0, on 2 cores that 4 hosts share" in text
     assert "At least 95% of linear up to 2 runners. **Limit** at 4 runners: not found" in text
     assert "up to 2 runners. No limit was met." in report(ABOUT, steps[:2], None)
