@@ -5,15 +5,15 @@
 
 As root, from the checkout, on Linux. It brings up hosts out of namespaces (`tests/rehearsal/hosts.py`) with
 a network of their own and a cluster on them with `rlx cluster up`, hands in one experiment after the other
-with `rlx cluster submit`, and takes everything down again, also on Ctrl-C or SIGTERM. The default takes 20 to
-30 minutes on two cores; 64 runners need 21 GiB of free memory, and a count that would not fit is not tried.
+with `rlx cluster submit`, and takes everything down again, also on Ctrl-C or SIGTERM. The default takes about
+20 minutes on two cores; 64 runners need 21 GiB of free memory, and a count that would not fit is not tried.
 
 Every runner's step takes `--latency` seconds (`rlx/FixedLatency-v0`), its CPU time within: the runners of all
 hosts share this machine's few cores, and so the figure says what the system beside them bears: driver,
 shards, Ray, memory. The algorithm is Ape-X DQN with a small network; the learner is in the driver and has
-little to do. The rate of a window is the slope of the run's `env_steps` over its `seconds`, by least
-squares: blocks come in whole, so that the two ends alone would be wrong by a block. Rates are medians
-over windows; the lowest is shown too. "Linear" is the rate of the smallest count, times the runners.
+little to do. A rate is the slope of the run's `env_steps` over its `seconds`, by least squares: blocks come
+in whole, so that the two ends alone would be wrong by a block. It is taken over all windows together, and of
+each alone for the lowest. "Linear" is the rate of the smallest count, times the runners.
 """
 
 from __future__ import annotations
@@ -219,13 +219,14 @@ class Lab:
         healthy.append(last_row(run)["healthy_runners"])
         rows = [json.loads(line) for line in (run / "result.json").read_text().splitlines()]
         points = [(row["seconds"], row["env_steps"]) for row in rows]
-        rates = [slope(part) for part in windows_of(points, first, options.seconds, options.windows)]
+        (whole,) = windows_of(points, first, length, 1)
+        parts = windows_of(points, first, options.seconds, options.windows)
         shares, memory = after.since(before), private_bytes(self.hosts)
         cores = os.cpu_count() or 1
         return Step(
             runners=runners,
-            steps_per_second=statistics.median(rates),
-            least_steps_per_second=min(rates),
+            steps_per_second=slope(whole),
+            least_steps_per_second=min(slope(part) for part in parts),
             healthy_begin=healthy[0],
             healthy_end=healthy[1],
             cpu_fraction=(after.busy_seconds - before.busy_seconds) / (after.at - before.at) / cores,
@@ -302,7 +303,7 @@ def about(options: argparse.Namespace) -> dict[str, Any]:
     """Say what is measured, where, and at which commit."""
     git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
     return {
-        "command": f"python -m benchmarks.scaling {shlex.join(sys.argv[1:])}".strip(),
+        "command": f"python -m benchmarks.scaling {shlex.join(_without_files(sys.argv[1:]))}".strip(),
         "commit": git.stdout.strip() or "unknown",
         "machine": machine(),
         "load": os.getloadavg()[0],
@@ -315,6 +316,16 @@ def about(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _without_files(words: Sequence[str]) -> list[str]:
+    """Leave out where results go: that is not of the measurement."""
+    kept, skip = [], False
+    for word in words:
+        if not skip and not word.startswith(("--out", "--write")):
+            kept.append(word)
+        skip = word in ("--out", "--write")
+    return kept
+
+
 def measure_all(options: argparse.Namespace, write: Any) -> None:
     """Measure one count after the other, and write each as it comes."""
     steps: list[Step] = []
@@ -324,7 +335,9 @@ def measure_all(options: argparse.Namespace, write: Any) -> None:
             memory = psutil.virtual_memory()
             each = max((step.runner_bytes for step in steps), default=_RUNNER_BYTES)
             job = max((step.job_bytes for step in steps), default=_JOB_BYTES)
-            short = fits(runners, each, job, memory.available, _RESERVE * memory.total)
+            # Idle workers become runners of the next job, or end.
+            available = memory.available + sum(private_bytes(lab.hosts).get("idle", []))
+            short = fits(runners, each, job, available, _RESERVE * memory.total)
             if short is not None:
                 limit = short
                 say(limit.cause)

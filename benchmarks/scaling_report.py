@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ class Step:
 
     Attributes:
         runners: processes.
-        steps_per_second, least_steps_per_second: median and least of the windows.
+        steps_per_second, least_steps_per_second: over all windows, and in the slowest of them.
         healthy_begin, healthy_end: runners in service.
         cpu_fraction: of all cores of the machine, that something used.
         driver_cores, shard_cores, runner_cores, ray_cores: cores that the driver, the busiest shard, all
@@ -142,7 +143,7 @@ def table(steps: Sequence[Step]) -> str:
         cells = (
             str(step.runners),
             f"{step.steps_per_second:.1f}",
-            f"{step.least_steps_per_second:.1f}",
+            f"{min(step.least_steps_per_second, step.steps_per_second):.1f}",
             f"{share:.1%}",
             f"{step.cpu_fraction:.0%}",
             f"{step.driver_cores:.2f}",
@@ -158,13 +159,14 @@ def table(steps: Sequence[Step]) -> str:
 
 def report(about: Mapping[str, Any], steps: Sequence[Step], limit: Limit | None) -> str:
     """Return command, machine, table and limit as Markdown."""
-    lines = [
+    head = (
         f"`{about['command']}` at `{about['commit']}`, seed {about['seed']}, on {about['machine']} that "
         f"{about['hosts']} hosts share; load {about['load']:.1f} before the start. A step of a runner takes "
-        f"{1e3 * about['latency']:g} ms, blocks have {about['rollout']} rows of {about['lanes']} lanes, "
-        f"{about['shards']} replay shards; {about['windows']} windows of {about['seconds']:g} s.",
-        "",
-    ]
+        f"{1e3 * about['latency']:g} ms. Rows in a block: {about['rollout']}; lanes of a runner: "
+        f"{about['lanes']}; replay shards: {about['shards']}; windows: {about['windows']} of "
+        f"{about['seconds']:g} s."
+    )
+    lines = [_wrapped(head), ""]
     if not steps:
         return "\n".join([*lines, f"Nothing was measured: {limit.cause if limit else 'it was interrupted'}."])
     reached = [
@@ -174,8 +176,13 @@ def report(about: Mapping[str, Any], steps: Sequence[Step], limit: Limit | None)
     ]
     end = f"**Limit** at {limit.runners} runners: {limit.cause}." if limit else "No limit was met."
     share = f"{LINEAR:.0%}"
-    lines += [table(steps), "", f"At least {share} of linear up to {max(reached, default=0)} runners. {end}"]
+    said = f"At least {share} of linear up to {max(reached, default=0)} runners. {end}"
+    lines += [table(steps), "", _wrapped(said)]
     return "\n".join(lines)
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _mib(count: float) -> str:

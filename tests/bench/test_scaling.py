@@ -111,7 +111,7 @@ def test_the_table() -> None:
 def test_the_report_names_what_was_reached() -> None:
     steps = [step(1, 10), step(2, 20), step(4, 30)]
     limit = limit_of(steps, cores=2)
-    text = report(ABOUT, steps, limit)
+    text = report(ABOUT, steps, limit).replace("\n", " ")
     assert "`python -m benchmarks.scaling` at `abc`, seed 0, on 2 cores that 4 hosts share" in text
     assert "At least 95% of linear up to 2 runners. **Limit** at 4 runners: not found" in text
     assert "up to 2 runners. No limit was met." in report(ABOUT, steps[:2], None)
@@ -144,6 +144,11 @@ def test_processes_are_told_apart() -> None:
     assert scaling.part_of(["/env/bin/python", "/env/bin/rlx", "train", "scaling.yaml"]) == "driver"
     assert scaling.part_of(["/bin/sh", "-c", "exec /env/bin/rlx train scaling.yaml"]) == "ray"
     assert scaling.part_of([]) == "ray"
+
+
+def test_the_command_that_is_recorded_does_not_tell_where_files_went() -> None:
+    words = ["--hosts", "2", "--out", "/somewhere/x.jsonl", "--write=docs/x.md", "--seconds", "5"]
+    assert scaling._without_files(words) == ["--hosts", "2", "--seconds", "5"]
 
 
 def test_counts_of_runners_rise() -> None:
