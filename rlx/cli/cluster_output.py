@@ -174,7 +174,8 @@ def status(found: Any, *, as_json: bool) -> ExitCode:
 
 def _cost_line(cost: Any) -> str:
     if cost.so_far is None:
-        return f"cost: not known, no price_per_hour in {', '.join(cost.unpriced)}"
+        groups = ", ".join(cost.unpriced)
+        return f"cost: not known, neither the file nor AWS tells a price of {groups}"
     return (
         f"cost: about {cost.so_far:.2f} so far, {cost.per_hour:.2f} per hour; volumes and traffic not counted"
     )

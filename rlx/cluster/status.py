@@ -15,6 +15,7 @@ from rlx.cluster.errors import ClusterError
 from rlx.cluster.jobs import Job, jobs_of, quoted, runs_folder
 from rlx.cluster.launcher import environment_of
 from rlx.cluster.machines import HEAD, Hosts, Instances, Machine, place_of
+from rlx.cluster.prices import find_prices, with_prices
 from rlx.cluster.spec import AnyCluster, AwsCluster
 from rlx.cluster.ssh import Node
 from rlx.cluster.up import Row, missing, rows_of
@@ -67,7 +68,7 @@ def status_of(spec: AnyCluster, machines: Hosts | Instances, *, home: Path | Non
     there = machines.all()
     status = Status(spec.name, rows_of(machines.wanted, there, []), dict(machines.wanted))
     if isinstance(spec, AwsCluster):
-        status.cost = cost_of(spec, there)
+        status.cost = cost_of(_priced(spec, machines), there)
     try:
         head = machines.head()
         with head_api(head, token) as api:
@@ -77,6 +78,13 @@ def status_of(spec: AnyCluster, machines: Hosts | Instances, *, home: Path | Non
     except ClusterError as error:
         status.problems.append(str(error))
     return status
+
+
+def _priced(spec: AwsCluster, machines: Hosts | Instances) -> AwsCluster:
+    """Ask AWS for the prices that the file leaves open."""
+    if spec.price_per_hour() is not None or not isinstance(machines, Instances):
+        return spec
+    return with_prices(spec, find_prices(machines.aws, spec))
 
 
 def runs_on(head: Node, spec: AnyCluster) -> list[dict[str, Any]]:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from rlx.cluster import prices
+from rlx.cluster.aws import Aws
 from rlx.cluster.errors import ClusterError
-from rlx.cluster.machines import HEAD, Machine
+from rlx.cluster.machines import HEAD, Instances, Machine
 from rlx.cluster.spec import AwsCluster
 from rlx.cluster.status import cost_of, runs_on, status_of
 from tests.cluster.head import Lab, lab
@@ -51,6 +53,27 @@ def test_a_cost_that_is_not_known_is_no_number(spec: AwsCluster) -> None:
     cost = cost_of(priced(spec, 0.5, 0.1), [machine("renamed", "running", 1)], NOW)
     assert cost.unpriced == ("renamed",)
     assert cost_of(priced(spec, 0.5, None), [], NOW).so_far == 0.0
+
+
+def test_prices_that_the_file_leaves_open_are_asked_from_aws(
+    aws: Aws, spec: AwsCluster, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def answer(aws: Aws, region: str, name: str) -> tuple[float | None, str]:
+        asked.append(name)
+        return 0.5, ""
+
+    monkeypatch.setattr(prices, "_asked", answer)
+    monkeypatch.setattr(prices, "_asked_spot", lambda aws, spec, name: ({"us-east-1a": 0.2}, ""))
+    found = status_of(spec, Instances(spec, aws, home), home=home)
+    assert found.cost is not None
+    assert (found.cost.so_far, found.cost.per_hour, found.cost.unpriced) == (0.0, 0.0, ())
+    assert sorted(asked) == ["c5.xlarge", "m5.large"]
+    asked.clear()
+    known = priced(spec, 0.5, 0.1)
+    status_of(known, Instances(known, aws, home), home=home)
+    assert asked == []
 
 
 def test_status(lab: Lab) -> None:
