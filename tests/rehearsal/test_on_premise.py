@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import signal
@@ -109,10 +108,12 @@ def test_what_is_wrong_is_said_before_anything_starts(lab: Lab) -> None:
     said = lab.laptop.rlx("cluster", "check", str(wrong), code=8)
     assert "10.77.0.11: versions of python, ray, rlx are 3.9.1 2.9.0 0.0.1 there" in said
     # Someone else's Ray on a host.
-    other = lab.hosts.run("h2", "bash", "-c", "exec -a raylet sleep 1000 >/dev/null 2>&1 & echo $!").strip()
-    with contextlib.suppress(AssertionError):
-        said = lab.rlx("check", code=8)
-    lab.hosts.run("h2", "kill", other)
+    lab.hosts.run("h2", "cp", "/bin/sleep", "/tmp/raylet")
+    lab.hosts.run("h2", "bash", "-c", "/tmp/raylet 1000 >/dev/null 2>&1 &")
+    said = lab.rlx("check", code=8)
+    assert "10.77.0.12: a Ray that is not this cluster's runs there" in said
+    assert "10.77.0.11:" not in said.partition("lab.yaml")[2]
+    lab.hosts.kill("h2", "raylet")
     assert lab.ray_processes("h0") == []
 
 
