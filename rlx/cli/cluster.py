@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rlx.cli import output
+from rlx.cli.cluster_group import DEFAULT, app
 from rlx.cli.exit_codes import ExitCode
 from rlx.cli.options import Debug, Json
 
@@ -16,15 +17,6 @@ if TYPE_CHECKING:
     from rlx.cluster.launcher import Local
     from rlx.cluster.load import ClusterFile
     from rlx.cluster.spec import OnPremiseCluster
-
-DEFAULT = Path("cluster/aws.yaml")
-
-app = typer.Typer(
-    name="cluster",
-    help="From one machine to a cluster, on AWS or on hosts, and back to nothing.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
 
 File = Annotated[Path, typer.Argument(metavar="CLUSTER", help="Cluster file (YAML).")]
 OptionalFile = Annotated[
@@ -344,7 +336,3 @@ def _agreed(question: str, verb: str, otherwise: str) -> bool:
 
 def _somebody_is_there() -> bool:
     return sys.stdin.isatty()
-
-
-# The verbs that use a cluster join this group.
-from rlx.cli import cluster_use as cluster_use  # noqa: E402

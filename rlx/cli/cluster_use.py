@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rlx.cli import completion, output
-from rlx.cli.cluster import DEFAULT, app
+from rlx.cli.cluster_group import DEFAULT, app
 from rlx.cli.cluster_plan import RunnerRate, UpdateRate
 from rlx.cli.options import Debug, Json, Out, Stop
 

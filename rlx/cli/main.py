@@ -9,7 +9,9 @@ import typer
 from typer.core import TyperGroup
 
 import rlx
-from rlx.cli import bench, cluster, compare, evaluate, inspect, reference, train, watch
+from rlx.cli import bench, cluster_group, compare, evaluate, inspect, reference, train, watch
+from rlx.cli import cluster as cluster  # their verbs join the group
+from rlx.cli import cluster_use as cluster_use
 from rlx.cli import report as pages
 from rlx.cli.errors import report
 from rlx.cli.options import DEBUG_KEY
@@ -53,7 +55,7 @@ app.command("show")(inspect.show)
 app.command("algorithms")(reference.algorithms)
 app.command("schema")(reference.schema)
 app.command("bench")(bench.bench)
-app.add_typer(cluster.app)
+app.add_typer(cluster_group.app)
 
 
 def _show_version(value: bool) -> None:
