@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rlx.cluster.errors import ClusterUsageError
+from rlx.cluster.errors import ClusterError, ClusterUsageError
 from rlx.cluster.jobs import quoted, runs_folder
 from rlx.cluster.machines import Hosts, Instances
 from rlx.cluster.spec import AnyCluster
+from rlx.cluster.ssh import Node
 from rlx.cluster.status import runs_on
+from rlx.runs.checkpoints import read_checkpoint, remove_checkpoint
+from rlx.runs.directory import RunDirectory
+from rlx.runs.remote import fetch_run, list_runs, sessions_ahead
 
 CHECKPOINTS = ("none", "last", "all")
 
@@ -35,11 +40,11 @@ def fetch(
 
     Raises:
         ClusterUsageError: no such run.
+        RunExistsError: another run of a name is here, or one that went on here and there.
+        RunLockedError: a process trains in a folder here.
         ClusterError: the storage cannot be reached.
     """
     if spec.storage.startswith("s3://"):
-        from rlx.runs.remote import fetch_run, list_runs
-
         names = choose([str(run["run"]) for run in list_runs(spec.storage)], wanted, spec.storage)
         return [fetch_run(spec.storage, name, root, checkpoints=checkpoints, say=say) for name in names]
     head = machines.head()
@@ -48,17 +53,45 @@ def fetch(
     for name in choose(list(runs), wanted, spec.storage):
         say(f"fetching {name}")
         there = str(runs[name].get("path") or f"{runs_folder(spec)}/{name}")
-        exclude = ["/.lock", "/.heartbeat", ".tmp-*"]
-        if checkpoints != "all":
-            newest = head.need(
-                f"ls -d {quoted(there)}/checkpoints/checkpoint_* 2>/dev/null | sort | tail -n 1"
-            ).strip()
-            kept = Path(newest).name if newest and checkpoints == "last" else ""
-            exclude += _all_but(kept)
-        head_folder = root / name
-        head.copy_from(there, head_folder, exclude=exclude)
-        folders.append(head_folder)
+        directory = RunDirectory(root / name)
+        with directory.locked():
+            if directory.exists and _ahead(head, there, directory) < 0:
+                say(f"{name} went on here since: nothing is fetched")
+            else:
+                _copy(head, there, directory, checkpoints)
+        folders.append(directory.path)
     return folders
+
+
+def _ahead(head: Node, there: str, directory: RunDirectory) -> int:
+    """Return how many sessions a run of the head has more than the directory here.
+
+    Raises:
+        RunExistsError: they are two runs, or one that went on in two places.
+    """
+    try:
+        manifest = json.loads(head.need(f"cat {quoted(there)}/manifest.json"))
+    except ValueError as error:
+        raise ClusterError(f"damaged manifest ({error})", f"{head.address}:{there}") from None
+    if not isinstance(manifest, dict):
+        raise ClusterError("damaged manifest (not a mapping)", f"{head.address}:{there}")
+    return sessions_ahead(directory, manifest, "the cluster", "fetch into another folder with --out")
+
+
+def _copy(head: Node, there: str, directory: RunDirectory, checkpoints: str) -> None:
+    """Copy a run. Of checkpoints: every one; or the newest, and then older ones go that the head pruned."""
+    exclude = ["/.lock", "/.heartbeat", ".tmp-*"]
+    kept: list[str] = []
+    if checkpoints != "all":
+        listed = head.need(f"ls -d {quoted(there)}/checkpoints/checkpoint_* 2>/dev/null | sort; true")
+        kept = [Path(line).name for line in listed.splitlines()]
+        exclude += _all_but(kept[-1] if kept and checkpoints == "last" else "")
+    head.copy_from(there, directory.path, exclude=exclude)
+    # The newest may have been pruned, too, while it was copied.
+    if checkpoints == "last" and kept and read_checkpoint(directory.checkpoints / kept[-1]) is not None:
+        for one in directory.checkpoints.glob("checkpoint_[0-9]*"):
+            if one.name < kept[-1] and one.name not in kept:
+                remove_checkpoint(one)
 
 
 def _is_one_folder(name: str) -> bool:

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rlx.cluster import names
 from rlx.cluster.check import Report
@@ -239,24 +239,37 @@ def _check_storage(cluster: ClusterFile, report: Report, hosts: Hosts, there: Se
     if spec.storage.startswith("s3://") or not there:
         report.facts.append(("storage", f"{spec.storage}: only the nodes can tell whether it may be written"))
         return
-    folder, name = shlex.quote(spec.storage), f".rlx-check-{spec.name}"
-    head = hosts.node(there[0])
-    written = head.run(f"mkdir -p {folder} && mktemp -u XXXXXXXX | tee {folder}/{name}")
-    if not written.ok:
-        message = f"{there[0]} cannot write to {spec.storage}: {written.reason}"
-        report.problems.append(cluster.problem(("storage",), message))
+    head, path = hosts.node(there[0]), PurePosixPath(spec.storage)
+    folder, parent = shlex.quote(str(path)), shlex.quote(str(path.parent))
+    ask = f"[ -e {folder} ] && echo itself; [ -d {parent} ] && echo parent; echo asked"
+    found = head.run(ask).out.split()
+    if found == ["asked"]:
+        message = f"no folder {path} on {there[0]}, and no {path.parent}"
+        hint = f"make it there (mkdir -p {folder}), or mount it"
+        report.problems.append(cluster.problem(("storage",), message, hint))
         return
+    # Where jobs will make the folder, what counts is the one that it will be in.
+    seen = path if "itself" in found else path.parent
+    probe = shlex.quote(str(seen / f".rlx-check-{spec.name}"))
     try:
-        read = _on_all(hosts, there, f"cat {folder}/{name}")
-        blind = [host for host, answer in read.items() if answer.out != written.out]
+        written = head.run(f"mktemp -u XXXXXXXX | tee {probe}")
+        if not written.ok:
+            message = f"{there[0]} cannot write to {seen}: {written.reason}"
+            report.problems.append(cluster.problem(("storage",), message))
+            return
+        read = _on_all(hosts, there, f"cat {probe}")
     finally:
-        head.run(f"rm -f {folder}/{name}")
+        head.run(f"rm -f {probe}")
+    blind = [host for host, answer in read.items() if answer.out != written.out]
     if blind:
-        message = f"{', '.join(blind)}: {spec.storage} is not the folder that {there[0]} sees"
+        message = f"{', '.join(blind)}: {seen} is not the folder that {there[0]} sees"
         hint = "mount one file system on all hosts (NFS), or use s3://"
         report.problems.append(cluster.problem(("storage",), message, hint))
+    elif seen == path:
+        report.facts.append(("storage", f"{path}: all of {len(there)} hosts see the same"))
     else:
-        report.facts.append(("storage", f"{spec.storage}: all of {len(there)} hosts see the same"))
+        text = f"{path}: will be made; all of {len(there)} hosts see the same {seen}"
+        report.facts.append(("storage", text))
 
 
 @dataclass

@@ -7,6 +7,7 @@ token may be another one. Only who was on the head, or AWS, knows that no Ray ru
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rlx.cluster import names
@@ -18,20 +19,26 @@ from rlx.cluster.on_premise import look_at_hosts, take_down_hosts
 from rlx.cluster.spec import AnyCluster, AwsCluster, OnPremiseCluster
 
 _DOWN = "rlx cluster down ends it"
+#: A head that is pending for less is that of another start.
+_STARTING = timedelta(minutes=10)
 
 
 def refuse_living(spec: AnyCluster, machines: Hosts | Instances, *, home: Path | None = None) -> None:
     """Return only if it is certain that no Ray of this cluster runs on a head.
 
-    That is: AWS lists no head, or one that is still pending; or the head was asked by ssh, and has no GCS.
+    That is: AWS lists no head, or one that is pending for longer than a start takes; or the head was asked
+    by ssh, and has no GCS.
 
     Raises:
-        ClusterError: it is up, or nobody can tell.
+        ClusterError: it is up, or starting, or nobody can tell.
     """
     where = f"cluster {spec.name}"
     if isinstance(machines, Instances):
         heads = [one for one in machines.all() if one.alive and one.group == HEAD]
-        if all(one.state == "pending" for one in heads):
+        pending = [one for one in heads if one.state == "pending"]
+        if any(one.since is None or datetime.now(UTC) - one.since < _STARTING for one in pending):
+            raise ClusterError("is starting: its head was launched a moment ago", where, f"wait, or {_DOWN}")
+        if pending == heads:
             return
     token = names.token_file(place_of(spec), spec.name, home or Path.home())
     try:

@@ -236,10 +236,7 @@ class CheckpointStore:
             names.add(pinned)
         for number, path in self._directories():
             if keep and number < keep[0].number and path.name not in names:
-                # Renamed first: a checkpoint half-deleted by a crash must not look like a damaged one.
-                doomed = path.with_name(f".tmp-{path.name}")
-                os.replace(path, doomed)
-                shutil.rmtree(doomed, ignore_errors=True)
+                remove_checkpoint(path)
 
     def _directories(self) -> list[tuple[int, Path]]:
         found = []
@@ -265,6 +262,13 @@ def list_checkpoints(directory: Path) -> list[Checkpoint]:
     store = CheckpointStore.__new__(CheckpointStore)
     store.directory = directory
     return store.complete()
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Delete a checkpoint. Renamed first: one half-deleted by a crash must not look like a damaged one."""
+    doomed = path.with_name(f".tmp-{path.name}")
+    os.replace(path, doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def newest_directory(directory: Path) -> Path | None:

@@ -22,10 +22,10 @@ from pathlib import Path
 from rlx.runs import provenance
 from rlx.runs.bucket import Bucket, ObjectChangedError, StoredObject
 from rlx.runs.checkpoints import DIGEST, Checkpoint, list_checkpoints
-from rlx.runs.directory import HEARTBEAT_PERIOD_SECONDS
+from rlx.runs.directory import HEARTBEAT_LIMIT_SECONDS, HEARTBEAT_PERIOD_SECONDS
 from rlx.runs.errors import MirrorError, RunLockedError
 from rlx.runs.policies import BEST_FOLDER, list_policies
-from rlx.runs.remote import CHECKPOINTS, HEARTBEAT, MANIFEST, read_heartbeat, stored
+from rlx.runs.remote import CHECKPOINTS, FETCHED, HEARTBEAT, MANIFEST, read_heartbeat, stored
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,8 @@ FLUSH_SECONDS = 600.0
 HURRIED_FLUSH_SECONDS = 10.0
 #: How long a try that failed is waited for before the next, at the end of a session.
 RETRY_SECONDS = 5.0
+#: With an older sign of life it is not sure that the run is still ours: another host may take it over soon.
+_SURE_SECONDS = HEARTBEAT_LIMIT_SECONDS / 2
 _ENTER_SECONDS = 5.0
 
 
@@ -88,6 +90,8 @@ class Mirror:
         self._owner = secrets.token_hex(8)
         self._lost = ""
         self._released = False
+        #: When the last sign of life that arrived was begun, by `_clock`.
+        self._sign_at = 0.0
         #: One writes at a time, so that no sign of life that was on its way comes after the release.
         self._heartbeat_guard = threading.Lock()
         self._copy = _Copy(self.bucket, path, keep_last, self._still_ours)
@@ -114,6 +118,7 @@ class Mirror:
     def __exit__(self, *exc: object) -> None:
         for worker in self._workers:
             worker.stop()
+        self._released = True
         if not self._lost:
             release = threading.Thread(target=self._release, name="rlx-mirror-release", daemon=True)
             release.start()
@@ -121,12 +126,12 @@ class Mirror:
 
     def _release(self) -> None:
         with contextlib.suppress(Exception), self._heartbeat_guard:
-            self._released = True
             self._write_heartbeat(held=False)
 
     def _write_heartbeat(self, *, held: bool) -> None:
         facts = {"owner": self._owner, "held": held, "at": time.time(), **provenance.process_identity()}
         body = json.dumps(facts).encode()
+        began = _clock()
         condition = {"IfNoneMatch": "*"} if self._etag is None else {"IfMatch": self._etag}
         try:
             self._etag = self.bucket.put(HEARTBEAT, body, **condition)
@@ -135,6 +140,7 @@ class Mirror:
                 raise
             # A store without conditional writes: what is left is that the heartbeat was looked at before.
             self._etag = self.bucket.put(HEARTBEAT, body)
+        self._sign_at = began
 
     def _beat(self) -> None:
         """Give a sign of life, unless another process has taken the run over while this one gave none."""
@@ -144,14 +150,27 @@ class Mirror:
             found = read_heartbeat(self.bucket)
             if found is not None and found.facts.get("owner") != self._owner:
                 self._lost = f"{found.host} has taken the run over, nothing more goes up from here"
-            self._still_ours()
+            self._refuse_if_lost()
             # As it is now: it may have been deleted by hand, or written by a call whose answer was lost.
             self._etag = None if found is None else found.etag
             self._write_heartbeat(held=True)
 
     def _still_ours(self) -> None:
+        """Make sure, before something is written or deleted, that no other host trains in the run.
+
+        Raises:
+            MirrorError: one does, or the claim was given back, or it cannot be known.
+        """
+        self._refuse_if_lost()
+        if _clock() - self._sign_at > _SURE_SECONDS:
+            self._beat()
+            self._refuse_if_lost()
+
+    def _refuse_if_lost(self) -> None:
         if self._lost:
             raise MirrorError(self._lost, self.bucket.url)
+        if self._released:
+            raise MirrorError("the session is over, nothing more goes up from it", self.bucket.url)
 
     # The session ------------------------------------------------------------------------------------------
 
@@ -163,7 +182,9 @@ class Mirror:
         """
         keys = [one.key for one in self.bucket.objects() if one.key != HEARTBEAT]
         if MANIFEST in keys:
+            self._still_ours()
             self.bucket.delete([MANIFEST])
+        self._still_ours()
         self.bucket.delete([key for key in keys if key != MANIFEST])
 
     def start(self) -> None:
@@ -358,7 +379,9 @@ class _Copy:
         self.uploading = one.path.name
         try:
             names = sorted(
-                file.relative_to(one.path).as_posix() for file in one.path.rglob("*") if file.is_file()
+                file.relative_to(one.path).as_posix()
+                for file in one.path.rglob("*")
+                if file.is_file() and file.name != FETCHED
             )
             self._delete(folder)
             for name in [*(name for name in names if name != DIGEST), DIGEST]:
@@ -371,9 +394,11 @@ class _Copy:
     def _delete(self, folder: str) -> None:
         """Delete what there is below a folder; its record first, so that no half looks whole."""
         keys = [f"{folder}/{one.key}" for one in self.bucket.objects(folder)]
-        if f"{folder}/{DIGEST}" in keys:
-            self.bucket.delete([f"{folder}/{DIGEST}"])
-        self.bucket.delete([key for key in keys if key != f"{folder}/{DIGEST}"])
+        record = f"{folder}/{DIGEST}"
+        for some in ([key for key in keys if key == record], [key for key in keys if key != record]):
+            if some:
+                self.check()
+                self.bucket.delete(some)
 
     def _prune(
         self, checkpoints: Sequence[Checkpoint], policies: Sequence[Checkpoint], there: dict[str, bytes]
@@ -387,7 +412,6 @@ class _Copy:
         if policies:
             doomed += [one for one in there if one.startswith(f"{BEST_FOLDER}/") and one not in here]
         for folder in doomed:
-            self.check()
             self._delete(folder)
             there.pop(folder, None)
             self._torn.discard(folder)
@@ -420,6 +444,11 @@ class _Worker:
             self._act()
             self._wake.wait(self._period_seconds)
             self._wake.clear()
+
+
+def _clock() -> float:
+    """Read a clock that nobody sets, and that goes on while the machine sleeps, where there is one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _folder(one: Checkpoint) -> str:

@@ -25,7 +25,14 @@ from typing import Any
 
 from rlx.runs import provenance
 from rlx.runs.bucket import Bucket, ObjectChangedError, StoredObject, is_plain
-from rlx.runs.checkpoints import DIGEST, list_checkpoints, read_checkpoint, read_record, verify
+from rlx.runs.checkpoints import (
+    DIGEST,
+    list_checkpoints,
+    read_checkpoint,
+    read_record,
+    remove_checkpoint,
+    verify,
+)
 from rlx.runs.directory import CRASHED, CREATED, HEARTBEAT_LIMIT_SECONDS, RUNNING, RunDirectory
 from rlx.runs.errors import (
     MirrorError,
@@ -44,6 +51,8 @@ CHECKPOINTS, MANIFEST, HEARTBEAT = "checkpoints", "manifest.json", ".heartbeat"
 NONE, LAST, ALL = "none", "last", "all"
 #: How often a run's heartbeat is looked at while waiting for the next one.
 LOOK_SECONDS = 5.0
+#: File in a checkpoint or policy that a fetch brought, with `created_at` of its run.
+FETCHED = ".fetched"
 _TAIL_BYTES = 65536
 
 
@@ -98,6 +107,14 @@ class Stored:
     def folders(self, parent: str) -> list[str]:
         """Return the folders of checkpoints, or of policies, oldest first."""
         return sorted(folder for folder in self.sealed if folder.startswith(f"{parent}/"))
+
+    def recorded(self, parent: str) -> list[str]:
+        """Return those of `folders` that have their record."""
+        return [
+            folder
+            for folder in self.folders(parent)
+            if any(one.key == f"{folder}/{DIGEST}" for one in self.sealed[folder])
+        ]
 
 
 def list_runs(url: str) -> list[dict[str, Any]]:
@@ -162,7 +179,8 @@ def fetch_run(
 
     Nothing is changed where the directory is as new as the bucket. A checkpoint counts only when all its
     digests are right; else the one before is taken. Checkpoints of the directory that the bucket does not
-    have are put aside as `discarded-*`.
+    have are put aside as `discarded-*`; those that an earlier fetch brought, and that were pruned there
+    since, are deleted once a newer one is here.
 
     Args:
         url: `s3://bucket/prefix`, without the name.
@@ -321,15 +339,16 @@ def _fetch_once(
     found = stored(bucket)
     if directory.exists and not _remote_is_newer(directory, manifest, found):
         return
-    path = directory.path
-    _put_aside(bucket, path, found, say)
+    path, mark = directory.path, str(manifest.get("created_at"))
+    _put_aside(bucket, path, found, mark, say)
     for one in found.plain:
         _download_plain(bucket, one, path)
     for folder in found.folders(BEST_FOLDER):
-        if problems := _download_sealed(bucket, folder, found.sealed[folder], path):
+        if problems := _download_sealed(bucket, folder, found.sealed[folder], path, mark):
             log.info("%s of the bucket is passed over: %s", folder, problems[0])
     if checkpoints != NONE:
-        _download_checkpoints(bucket, found, path, every=checkpoints == ALL, say=say)
+        _download_checkpoints(bucket, found, path, mark, every=checkpoints == ALL, say=say)
+    _delete_pruned(path, found, mark)
     (path / CHECKPOINTS).mkdir(exist_ok=True)
     (path / HEARTBEAT).unlink(missing_ok=True)
     temporary = path / f".{MANIFEST}.fetch"
@@ -338,12 +357,12 @@ def _fetch_once(
 
 
 def _download_checkpoints(
-    bucket: Bucket, found: Stored, path: Path, *, every: bool, say: Callable[[str], None]
+    bucket: Bucket, found: Stored, path: Path, mark: str, *, every: bool, say: Callable[[str], None]
 ) -> None:
     """Bring the newest whole checkpoint, or all whole ones."""
     whole = damaged = 0
     for folder in reversed(found.folders(CHECKPOINTS)):
-        problems = _download_sealed(bucket, folder, found.sealed[folder], path)
+        problems = _download_sealed(bucket, folder, found.sealed[folder], path, mark)
         if not problems:
             whole += 1
             if not every:
@@ -364,8 +383,14 @@ def _download_checkpoints(
 _TORN = f"{DIGEST} is missing"
 
 
-def _download_sealed(bucket: Bucket, folder: str, objects: Sequence[StoredObject], path: Path) -> list[str]:
-    """Bring a checkpoint or policy beside its name and rename it; what is wrong with it, if anything is."""
+def _download_sealed(
+    bucket: Bucket, folder: str, objects: Sequence[StoredObject], path: Path, mark: str
+) -> list[str]:
+    """Bring a checkpoint or policy beside its name and rename it; what is wrong with it, if anything is.
+
+    Args:
+        mark: what its file `FETCHED` will have.
+    """
     sizes = {one.key.removeprefix(f"{folder}/"): one.size for one in objects}
     digest = bucket.get(f"{folder}/{DIGEST}") if DIGEST in sizes else None
     if digest is None:
@@ -387,6 +412,7 @@ def _download_sealed(bucket: Bucket, folder: str, objects: Sequence[StoredObject
             problems = verify(temporary)
         if problems:
             return problems
+        (temporary / FETCHED).write_text(mark, encoding="utf-8")
         if target.exists():
             _discard(target)
         os.replace(temporary, target)
@@ -436,15 +462,37 @@ def _download_plain(bucket: Bucket, one: StoredObject, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _put_aside(bucket: Bucket, path: Path, found: Stored, say: Callable[[str], None]) -> None:
-    """Rename checkpoints and policies that the bucket does not have: the run went on without them."""
+def _put_aside(bucket: Bucket, path: Path, found: Stored, mark: str, say: Callable[[str], None]) -> None:
+    """Rename checkpoints and policies that the bucket does not have: the run went on without them.
+
+    Those that it had, and pruned, stay for `_delete_pruned`.
+    """
     here = [*list_checkpoints(path / CHECKPOINTS), *list_policies(path / BEST_FOLDER)]
     for one in here:
         folder = f"{one.path.parent.name}/{one.path.name}"
         digest = bucket.get(f"{folder}/{DIGEST}") if folder in found.sealed else None
+        newest = max(found.recorded(one.path.parent.name), default="")
+        if digest is None and folder < newest and _was_fetched(one.path, mark):
+            continue
         if digest is None or not same_seal(one.path, digest.content):
             aside = _discard(one.path)
             say(f"{one.path.name} is not what the bucket has: put aside as {aside.name}")
+
+
+def _delete_pruned(path: Path, found: Stored, mark: str) -> None:
+    """Delete what an earlier fetch brought and the bucket has no longer, where something newer is here."""
+    for here in (list_checkpoints(path / CHECKPOINTS), list_policies(path / BEST_FOLDER)):
+        for one in here[:-1]:
+            parent = one.path.parent.name
+            if f"{parent}/{one.path.name}" not in found.recorded(parent) and _was_fetched(one.path, mark):
+                remove_checkpoint(one.path)
+
+
+def _was_fetched(path: Path, mark: str) -> bool:
+    try:
+        return (path / FETCHED).read_text(encoding="utf-8") == mark
+    except (OSError, ValueError):
+        return False
 
 
 def _discard(path: Path) -> Path:
@@ -467,37 +515,45 @@ def _note_heartbeat(path: Path, age_seconds: float) -> None:
 # Which is newer -------------------------------------------------------------------------------------------
 
 
-def _remote_is_newer(directory: RunDirectory, remote: Mapping[str, Any], found: Stored) -> bool:
-    """Compare a run's directory with its copy: more sessions are newer, then a later checkpoint.
+def sessions_ahead(directory: RunDirectory, remote: Mapping[str, Any], where: str, hint: str) -> int:
+    """Return how many sessions another copy of a run has more than a directory; negative if it has fewer.
+
+    Args:
+        remote: the other copy's manifest.
+        where: the other copy is, in words.
+        hint: what to do if it is another run.
 
     Raises:
         RunExistsError: they are two runs, or one that went on in two places.
     """
     local = directory.manifest
     if local.get("created_at") != remote.get("created_at"):
-        raise RunExistsError(
-            "the bucket has another run of this name",
-            str(directory.path),
-            "give this one another --name, or name another place with --mirror",
-        )
+        raise RunExistsError(f"{where} has another run of this name", str(directory.path), hint)
     ours, theirs = (
         [session.get("started_at") for session in one.get("sessions") or ()] for one in (local, remote)
     )
     common = min(len(ours), len(theirs))
     if ours[:common] != theirs[:common]:
         raise RunExistsError(
-            "this run went on here and in the bucket, apart from each other",
+            f"this run went on here and in {where}, apart from each other",
             str(directory.path),
             "move one of the two away, then resume the other",
         )
-    if len(ours) != len(theirs):
-        return len(theirs) > len(ours)
+    return len(theirs) - len(ours)
+
+
+def _remote_is_newer(directory: RunDirectory, remote: Mapping[str, Any], found: Stored) -> bool:
+    """Compare a run's directory with its copy: more sessions are newer, then a later checkpoint.
+
+    Raises:
+        RunExistsError: they are two runs, or one that went on in two places.
+    """
+    hint = "give this one another --name, or name another place with --mirror"
+    ahead = sessions_ahead(directory, remote, "the bucket", hint)
+    if ahead:
+        return ahead > 0
     here = max((one.number for one in list_checkpoints(directory.checkpoints)), default=0)
-    there = [
-        folder
-        for folder in found.folders(CHECKPOINTS)
-        if f"{folder}/{DIGEST}" in {one.key for one in found.sealed[folder]}
-    ]
+    there = found.recorded(CHECKPOINTS)
     return int(there[-1].rpartition("_")[2]) > here if there else False
 
 

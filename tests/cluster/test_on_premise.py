@@ -197,6 +197,35 @@ def test_storage_that_hosts_do_not_share(fit: Lab) -> None:
     assert list(Path(fit.spec.storage).iterdir()) == []
 
 
+def test_storage_that_jobs_will_make(fit: Lab) -> None:
+    storage = Path(fit.spec.storage)
+    storage.rmdir()
+    before = set(storage.parent.iterdir())
+    report, problems = check(fit)
+    assert problems == ""
+    text = f"{storage}: will be made; all of 2 hosts see the same {storage.parent}"
+    assert dict(report.facts)["storage"] == text
+    assert set(storage.parent.iterdir()) == before
+
+
+def test_storage_that_is_not_there(fit: Lab) -> None:
+    storage = Path(fit.spec.storage)
+    storage.rmdir()
+    text = fit.path.read_text().replace(str(storage), f"{storage}/of a mount/runs")
+    problems = check(fit, load_cluster_text(text, "lab.yaml"))[1]
+    assert f"no folder {storage}/of a mount/runs on 127.0.1.1, and no {storage}/of a mount" in problems
+    assert f"make it there (mkdir -p '{storage}/of a mount/runs'), or mount it" in problems
+    assert not storage.exists()
+
+
+def test_a_folder_beside_storage_that_hosts_do_not_share(fit: Lab) -> None:
+    Path(fit.spec.storage).rmdir()
+    before = set(Path(fit.spec.storage).parent.iterdir())
+    fit.program(fit.folder / "bin/cat", "echo other")
+    assert f"{Path(fit.spec.storage).parent} is not the folder that 127.0.1.1 sees" in check(fit)[1]
+    assert set(Path(fit.spec.storage).parent.iterdir()) == before
+
+
 def test_storage_that_cannot_be_written(fit: Lab) -> None:
     Path(fit.spec.storage).rmdir()
     Path(fit.spec.storage).write_text("")

@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -88,15 +89,17 @@ def test_without_remnants_nothing_is_said(lab: Lab) -> None:
 
 
 class Ec2(Instances):
-    """Instances whose head is the lab's, with a state of the test's choice."""
+    """Instances whose head is the lab's, with a state and an age of the test's choice."""
 
-    def __init__(self, spec: AwsCluster, aws: Aws, lab: Lab, state: str = "") -> None:
+    def __init__(self, spec: AwsCluster, aws: Aws, lab: Lab, state: str = "", minutes: float = 0) -> None:
         super().__init__(spec, aws, lab.home)
         self.lab, self.state = lab, state
+        self.since = datetime.now(UTC) - timedelta(minutes=minutes)
 
     def all(self) -> list[Machine]:
         return [
-            replace(one, state=self.state or one.state) if one.group == HEAD else one for one in super().all()
+            replace(one, state=self.state or one.state, since=self.since) if one.group == HEAD else one
+            for one in super().all()
         ]
 
     def head(self) -> Any:
@@ -148,7 +151,14 @@ def test_workers_of_a_head_without_ray_are_ended(lab: Lab, ec2: Any, cluster: An
     assert alive(ec2) == {head}
 
 
-def test_a_head_that_is_starting_runs_nothing_yet(lab: Lab, cluster: Any) -> None:
+def test_workers_of_a_head_that_is_starting_are_not_ended(lab: Lab, ec2: Any, cluster: Any) -> None:
+    spec, aws, head, worker = cluster
+    with pytest.raises(ClusterError, match="is starting: its head was launched a moment ago; wait, or "):
+        end_remnants(spec, Ec2(spec, aws, lab, "pending", minutes=9), home=lab.home)
+    assert alive(ec2) == {head, worker}
+
+
+def test_a_head_that_never_came_up_runs_nothing(lab: Lab, cluster: Any) -> None:
     spec, aws, *_ = cluster
     lab.unreachable("127.0.1.1")
-    refuse_living(spec, Ec2(spec, aws, lab, "pending"), home=lab.home)
+    refuse_living(spec, Ec2(spec, aws, lab, "pending", minutes=11), home=lab.home)
