@@ -49,8 +49,6 @@ def lab(folder: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
     found: dict[str, Any] = {"jobs": [], "cpus": 8.0, "answers": True}
 
     class Api:
-        jobs = property(lambda self: self)
-
         def nodes(self) -> list[RayNode]:
             if not found["answers"]:
                 raise ClusterError("Ray's dashboard does not answer")
@@ -59,8 +57,8 @@ def lab(folder: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
                 for n in (1, 2)
             ]
 
-        def submit_job(self, **job: Any) -> None:
-            found["jobs"].append(job["entrypoint"])
+        def submit_job(self, id: str, entrypoint: str, metadata: Any) -> None:
+            found["jobs"].append(entrypoint)
 
     @contextlib.contextmanager
     def api(head: Any, token: Path) -> Iterator[Api]:

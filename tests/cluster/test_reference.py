@@ -22,7 +22,8 @@ def test_the_tables_are_in_step() -> None:
         write_reference("no marks")
 
 
-def test_the_example_is_the_shipped_file() -> None:
-    (example,) = re.findall(r"^```yaml\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-    assert example == (ROOT / "cluster/aws.yaml").read_text()
-    load_cluster_text(example, "cluster.md")
+def test_the_examples_are_the_shipped_files() -> None:
+    examples = re.findall(r"^```yaml\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    assert examples == [(ROOT / "cluster" / name).read_text() for name in ("aws.yaml", "on-prem.yaml")]
+    for example in examples:
+        load_cluster_text(example, "cluster.md")
