@@ -102,7 +102,7 @@ class ReplayEnvRunner(SingleAgentEnvRunner):
     MAX_BLOCKS_IN_FLIGHT = 2
     #: Seconds that one request waits for a shard that takes no blocks; then it answers without having acted.
     SHARD_WAIT_SECONDS = 5.0
-    #: Seconds that blocks on their way are waited for before a checkpoint.
+    #: Seconds that blocks on their way are waited for before a checkpoint, unless the driver says how many.
     FLUSH_SECONDS = 2.0
 
     def __init__(self, *, config: Any, **kwargs: Any) -> None:
@@ -266,9 +266,9 @@ class ReplayEnvRunner(SingleAgentEnvRunner):
             first_env_step_at=self._first_env_step_at,
         )
 
-    def flush(self) -> int:
-        """Wait a little for blocks on their way to the shard; return the env steps lost so far."""
-        self._has_room(self.FLUSH_SECONDS, room=0)
+    def flush(self, timeout_seconds: float | None = None) -> int:
+        """Wait a while for blocks on their way to the shard; return the env steps lost so far."""
+        self._has_room(self.FLUSH_SECONDS if timeout_seconds is None else timeout_seconds, room=0)
         return self._lost_env_steps
 
     def restart_episodes(self, seed: int) -> None:

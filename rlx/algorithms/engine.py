@@ -469,6 +469,13 @@ class ReplayAlgorithm(Algorithm):
             self.limiter.learn(report.samples)
             self.progress.add_learned(report)
         lanes = self.runners.lane_states()
+        count = self.runners.count
+        left_out = count - len(lanes)
+        if left_out:
+            self.events.append(
+                f"the checkpoint is written without the episodes of {left_out} of {count} runners; "
+                "they start anew after a resume"
+            )
         self._take_reports(0.0)  # what was on its way is in the shards now, and counts
         self._log_env_steps()
         super().save_to_path(directory)
@@ -495,7 +502,7 @@ class ReplayAlgorithm(Algorithm):
             "env_frames": self.progress.env_steps * self.progress.frames_per_step,
             "updates": self.progress.updates,
             "samples": self.progress.samples,
-            "restarted_episodes": bool(restarted),
+            "restarted_episodes": bool(restarted or left_out),
             "includes_replay": self.config.rlx.checkpointing.include_replay,
         }
         return CheckpointJob(self.shards, info)
@@ -532,8 +539,12 @@ class ReplayAlgorithm(Algorithm):
         if (own / "replay").is_dir():
             self.events += self.shards.load(own / "replay")
         going_on = self.runners.set_lane_states(state["runners"])
-        if going_on < len(state["runners"]):
-            self.events.append("episodes in progress could not be saved and start anew")
+        runners = max(self.runners.count, len(state["runners"]))
+        if going_on < runners:
+            self.events.append(
+                f"episodes in progress of {runners - going_on} of {runners} runners start anew: "
+                "they are not in the checkpoint, or could not be saved"
+            )
             if self.config.rlx.debugging.deterministic:
                 self.runners.restart_episodes(self._restart_seed())
         self._weights, self._weights_version = None, -1

@@ -12,7 +12,7 @@ import ray
 from rlx.actors.env_runner import CollectReport, CollectRequest
 from rlx.algorithms.gone import gone_error, overdue_error
 from rlx.algorithms.nodes import NodeWatch
-from rlx.algorithms.runner_group import PlacedRunnerGroup
+from rlx.algorithms.runner_group import PlacedRunnerGroup, Whereabouts
 from rlx.algorithms.shard_group import ShardGroup
 
 logger = logging.getLogger(__name__)
@@ -63,11 +63,12 @@ class RunnerPool:
         self._runners = {index: _Runner(last_answer=time.monotonic()) for index in ids}
         self._done: list[CollectReport] = []
         self.restarts = 0
-        self._homes = {index: found.node for index, found in group.whereabouts.items()}
+        #: Where runners were when that was last told.
+        self._homes = dict(group.whereabouts)
         #: Restarts that were not for the loss of a node, of each runner; counted here only in a cluster.
         self._deaths = dict.fromkeys(ids, 0)
         self._probed_at = time.monotonic()
-        self._back: list[int] = []
+        self._back: list[tuple[int, Whereabouts]] = []
 
     @property
     def _manager(self) -> Any:
@@ -135,13 +136,14 @@ class RunnerPool:
         if self.local:
             done, self._done = self._done, []
             return done
-        if timeout_seconds and not self.in_flight:
-            time.sleep(timeout_seconds)  # no runner works: do not spin until one is back
-        elif timeout_seconds:
-            # Only ours: RLlib never fetches the answers to what it sent itself, and those are there at once.
-            asked = self._manager._in_flight_req_to_actor_id.items()
-            references = [reference for reference, (tag, _) in asked if tag == _TAG]
+        self._forget_failed()
+        # Only ours: RLlib never fetches the answers to what it sent itself, and those are there at once.
+        asked = self._manager._in_flight_req_to_actor_id.items()
+        references = [reference for reference, (tag, _) in asked if tag == _TAG]
+        if timeout_seconds and references:
             ray.wait(references, num_returns=1, timeout=timeout_seconds, fetch_local=False)
+        elif timeout_seconds:
+            time.sleep(timeout_seconds)  # no runner works: do not spin until one is back
         reports = []
         for result in self._manager.fetch_ready_async_reqs(tags=_TAG, timeout_seconds=0.0):
             state = self._runners[result.actor_id]
@@ -172,7 +174,7 @@ class RunnerPool:
             raise gone_error(f"runner {index}", restarts, self.faults.max_restarts, error) from error
         for index in back:
             self._forget(index)
-        self._back += back
+        self._back += [(index, self.group.whereabouts[index]) for index in back]
 
     def _take_in(self, report: CollectReport) -> CollectReport:
         """Put a block that came with its report into the shard in this process."""
@@ -186,6 +188,12 @@ class RunnerPool:
         now = time.monotonic()
         away = not self._manager.is_actor_healthy(index)
         self._runners[index] = _Runner(last_answer=now, away_since=now if away else None)
+
+    def _forget_failed(self) -> None:
+        """Forget runners that RLlib has taken out of service in a call that was not this pool's."""
+        for index, state in self._runners.items():
+            if state.away_since is None and not self._manager.is_actor_healthy(index):
+                self._forget(index)
 
     def _end_silent_runners(self) -> None:
         """Kill runners that hold a request and have not answered for too long; Ray restarts them."""
@@ -203,16 +211,17 @@ class RunnerPool:
             ProcessGoneError: one died more often than it may.
         """
         back, self._back = self._back, []
-        self.restarts += len(back)
-        return back, [self._restarted(index) for index in back]
+        return [index for index, _ in back], [self._restarted(index, found) for index, found in back]
 
-    def _restarted(self, index: int) -> str:
-        home, before = self.group.whereabouts[index].node, self._homes.get(index, "")
-        self._homes[index] = home
+    def _restarted(self, index: int, found: Whereabouts) -> str:
+        before, self._homes[index] = self._homes.get(index), found
+        if found == before:  # the same process: only its link was down
+            return f"runner {index} answers again"
+        self.restarts += 1
         if self.nodes is None:
             return f"runner {index} died and was restarted; its episodes in progress are lost"
-        name = self.nodes.name(home)
-        if not self.nodes.is_alive(before, now=True):
+        name = self.nodes.name(found.node)
+        if before is not None and not self.nodes.is_alive(before.node, now=True):
             return f"runner {index} was started again on {name}; its episodes in progress are lost"
         self._deaths[index] += 1
         if self._deaths[index] > self.faults.max_restarts:
@@ -221,11 +230,12 @@ class RunnerPool:
 
     def lose(self, node_id: str) -> list[int]:
         """Take the runners of a node that is gone out of service, and return them."""
-        lost = sorted(index for index, home in self._homes.items() if home == node_id)
+        lost = sorted(index for index, home in self._homes.items() if home.node == node_id)
         for index in lost:
-            # Ray tells it only of those that hold a request.
-            self._manager.set_actor_state(index, healthy=False)
-            self._forget(index)
+            # Ray tells it only of those that hold a request. Some may be back elsewhere by now.
+            if self.group.whereabouts[index].node == node_id:
+                self._manager.set_actor_state(index, healthy=False)
+                self._forget(index)
         return lost
 
     @property
@@ -271,9 +281,16 @@ class RunnerPool:
         """
         if self.local:
             return {0: self.group.local_env_runner.get_lane_state()}
-        slowest = max((runner.answer_seconds for runner in self._runners.values()), default=0.0)
-        timeout = min(self.timeout_seconds, _STATE_SECONDS + 2 * slowest)
-        results = self._manager.foreach_actor(_flushed_lane_state, timeout_seconds=timeout)
+        timeout, flush_seconds = self.timeout_seconds, None
+        if self.nodes is None:
+            flush_seconds = timeout / 2
+        else:
+            slowest = max((runner.answer_seconds for runner in self._runners.values()), default=0.0)
+            timeout = min(timeout, _STATE_SECONDS + self.settings.max_requests_in_flight * slowest)
+        results = self._manager.foreach_actor(
+            _flushed_lane_state, kwargs={"flush_seconds": flush_seconds}, timeout_seconds=timeout
+        )
+        self._forget_failed()
         return {result.actor_id: result.get() for result in results if result.ok}
 
     def set_lane_states(self, states: dict[int, Any]) -> int:
@@ -301,6 +318,6 @@ class RunnerPool:
             self.group.local_env_runner.restart_episodes(seed)
 
 
-def _flushed_lane_state(runner: Any) -> Any:
-    runner.flush()
+def _flushed_lane_state(runner: Any, flush_seconds: float | None) -> Any:
+    runner.flush(flush_seconds)
     return runner.get_lane_state()

@@ -136,9 +136,10 @@ class ShardSave:
         if error is None:
             self._whole.add(index)
         elif isinstance(error, ray.exceptions.RayError):
-            self._leave_out(
-                index, "died" if isinstance(error, ray.exceptions.RayActorError) else "did not answer"
-            )
+            # A shard that was started anew has no such files.
+            anew = isinstance(getattr(error, "cause", None), FileNotFoundError)
+            died = anew or isinstance(error, ray.exceptions.RayActorError)
+            self._leave_out(index, "died" if died else "did not answer")
         else:  # e.g. the disk is full
             raise error
 

@@ -15,7 +15,11 @@ from rlx.replay.windows import Windows
 
 @dataclass
 class Sampled:
-    """Windows and the shard that they came from (index, and the incarnation of it)."""
+    """Windows and the shard that they came from: its index, and the shard or its actor handle.
+
+    A shard that is started anew keeps its handle. Priorities of items of the former one reach the new one:
+    they are out of its range, and passed over, until it has rows there.
+    """
 
     windows: Windows
     shard_index: int

@@ -18,6 +18,8 @@ from rlx.replay.snapshot import SnapshotJob
 
 #: Seconds that a new save waits for the end of an earlier one.
 _EARLIER_SAVE_SECONDS = 3.0
+#: How folders are named that only a shard's node sees.
+APART_PREFIX = "rlx-shard-"
 #: States of a save.
 RUNNING, DONE, UNKNOWN = "running", "done", "unknown"
 
@@ -49,6 +51,16 @@ class SaveBegun(NamedTuple):
     key: str
     apart: bool
     refused: str = ""
+
+
+def session_folder() -> str | None:
+    """Return Ray's folder on this node, so that what a killed shard leaves goes with it; None without Ray."""
+    node = ray._private.worker._global_node
+    return None if node is None else str(node.get_session_dir_path())
+
+
+def _folder_apart() -> Path:
+    return Path(tempfile.mkdtemp(prefix=APART_PREFIX, dir=session_folder()))
 
 
 class ReplayShardActor(ReplayShard):
@@ -83,6 +95,8 @@ class ReplayShardActor(ReplayShard):
     def begin_save_near(self, path: str, token: str, until: float) -> SaveBegun:
         """Begin a `save` into `path` if this node sees that folder, else into one of its own.
 
+        A folder that is there without the token is one that the driver no longer waits at.
+
         Args:
             path: where the driver wants it.
             token: name of a file that the driver has put beside `path`.
@@ -90,15 +104,18 @@ class ReplayShardActor(ReplayShard):
         """
         if time.time() > until:
             return SaveBegun("", False, "answered too late")
+        folder = Path(path).parent
+        apart = not (folder / token).exists()
+        if apart and folder.exists():
+            return SaveBegun("", False, "answered too late")
         if self._save_job is not None and self._save_job.running():
             # One that nobody waited for; a small shard ends it soon.
             self._save_job.wait(_EARLIER_SAVE_SECONDS)
             if self._save_job.running():
                 return SaveBegun("", False, "still wrote an earlier one")
         self.forget_save()
-        apart = not (Path(path).parent / token).exists()
         if apart:
-            self._apart = Path(tempfile.mkdtemp(prefix="rlx-shard-"))
+            self._apart = _folder_apart()
         self.begin_save(str(self._apart) if apart else path)
         self._save_key = uuid.uuid4().hex
         return SaveBegun(self._save_key, apart)
@@ -123,18 +140,20 @@ class ReplayShardActor(ReplayShard):
         return {} if self._save_job is None else dict(self._save_job.info)
 
     def saved_files(self, key: str) -> list[tuple[str, int]]:
-        """Return name and bytes of each file of a save in a folder apart; none if it is not known."""
-        if key != self._save_key or self._apart is None:
-            return []
-        return sorted((path.name, path.stat().st_size) for path in self._apart.iterdir())
+        """Return name and bytes of each file of a save in a folder apart."""
+        folder = self._saved_apart(key)
+        return sorted((path.name, path.stat().st_size) for path in folder.iterdir())
 
     def read_saved(self, key: str, name: str, offset: int, size: int) -> bytes:
         """Return up to `size` bytes of a file of a save in a folder apart."""
-        if key != self._save_key or self._apart is None:
-            raise FileNotFoundError(f"{name}: this shard was started anew since it was saved")
-        with (self._apart / name).open("rb") as file:
+        with (self._saved_apart(key) / name).open("rb") as file:
             file.seek(offset)
             return file.read(size)
+
+    def _saved_apart(self, key: str) -> Path:
+        if key != self._save_key or self._apart is None:
+            raise FileNotFoundError(f"save {key}: this shard was started anew since, or has deleted it")
+        return self._apart
 
     def forget_save(self) -> None:
         """Delete the folder apart, if there is one that is not being written to."""
@@ -154,7 +173,7 @@ class ReplayShardActor(ReplayShard):
     def receive(self, name: str, content: bytes) -> None:
         """Append to a file of a snapshot that is being sent to this node."""
         if self._apart is None:
-            self._apart = Path(tempfile.mkdtemp(prefix="rlx-shard-"))
+            self._apart = _folder_apart()
         with (self._apart / Path(name).name).open("ab") as file:
             file.write(content)
 

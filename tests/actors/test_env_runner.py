@@ -195,6 +195,9 @@ def test_a_runner_whose_shard_is_away_answers_without_having_acted(monkeypatch: 
     assert [report.epsilon_mean is None for report in reports[2:4]] == [False, True]
     assert reports[5].shard_seconds > 0.15
     assert runner.flush() == 0, "nothing is lost"
+    assert len(runner._pending) > 0
+    assert runner.flush(60.0) == 0
+    assert runner._pending == [], "it waits as long as it is told"
     # It goes on when the shard is back, which then has every block.
     deadline = time.monotonic() + 60
     while not runner.collect(CollectRequest(steps=5, shard=away)).env_steps:

@@ -286,6 +286,22 @@ def test_evaluation_does_not_disturb_training(tmp_path: Path) -> None:
     assert_same(*states)
 
 
+def test_episodes_that_a_checkpoint_lacks_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = small_config(APEX_LOCAL).build_algo(), small_config(APEX_LOCAL).build_algo()
+    monkeypatch.setattr(first.runners, "lane_states", dict)  # the runner did not answer
+    monkeypatch.setattr(second.runners, "set_lane_states", len)
+    job = first.begin_checkpoint(tmp_path)
+    job.wait()
+    assert job.info["restarted_episodes"] is True
+    (event,) = first.events
+    assert event.startswith("the checkpoint is written without the episodes of 1 of 1 runners")
+    second.restore(tmp_path)
+    (event,) = second.events
+    assert event.startswith("episodes in progress of 1 of 1 runners start anew")
+    first.stop()
+    second.stop()
+
+
 @pytest.mark.slow
 def test_goes_on_from_a_checkpoint_with_remote_runners(tmp_path: Path) -> None:
     layers = {"env_runners": {"num_env_runners": 1}, "replay": {"num_shards": 1}}

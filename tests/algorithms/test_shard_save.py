@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import ray
 from rlx.actors.env_runner import CollectRequest, ReplayEnvRunner
 from rlx.algorithms import shard_save
 from rlx.algorithms.shard_save import ShardSave, load_shards, missing_shards
-from rlx.replay.shard_actor import create_shard
+from rlx.replay.shard_actor import APART_PREFIX, create_shard, session_folder
 from tests.engines import small_config
 
 pytestmark = pytest.mark.usefixtures("ray_started")
@@ -42,6 +43,28 @@ def make_shards() -> Iterator[Any]:
     yield make
     for shard in made:
         ray.kill(shard)
+
+
+class Elsewhere:
+    """A shard's handle; the shard does not see the driver's folders."""
+
+    def __init__(self, shard: Any) -> None:
+        self._shard = shard
+        self.begin_save_near = SimpleNamespace(
+            remote=lambda path, *rest: shard.begin_save_near.remote(f"/nowhere{path}", *rest)
+        )
+        self.load_near = SimpleNamespace(
+            remote=lambda path, *rest: shard.load_near.remote(f"/nowhere{path}", *rest)
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._shard, name)
+
+
+def folders_apart() -> set[Path]:
+    folder = session_folder()
+    assert folder is not None
+    return set(Path(folder).glob(f"{APART_PREFIX}*"))
 
 
 def save(shards: list[Any], directory: Path, patience: float = 60.0) -> ShardSave:
@@ -79,21 +102,49 @@ def test_a_shard_that_sees_the_folder_writes_into_it(make_shards: Any, tmp_path:
 def test_a_shard_that_does_not_see_it_is_fetched_and_sent_in_chunks(
     make_shards: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shard_save, "_write_token", lambda path: None)
     monkeypatch.setattr(shard_save, "CHUNK_BYTES", 1000)
-    shards = make_shards(filled=True)
-    job = save(shards, tmp_path / "replay")
+    shards = [Elsewhere(shard) for shard in make_shards(filled=True)]
+    before = folders_apart()
+    job = ShardSave(shards, tmp_path / "replay", [60.0, 60.0])
+    assert len(folders_apart() - before) == 2
+    wait(job)
     assert job.missing == {}
     assert all(begun.apart for begun in job._begun.values())
     files = list((tmp_path / "replay" / "shard_0").iterdir())
     assert max(path.stat().st_size for path in files) > 3000, "several chunks"
-    fresh = make_shards(filled=False)
+    fresh = [Elsewhere(shard) for shard in make_shards(filled=False)]
     assert load_shards(fresh, tmp_path / "replay") == {}
     for one, other in zip(shards, fresh, strict=True):
         assert_equal(one, other)
     # Nothing is left on the nodes.
     for shard, begun in zip(shards, job._begun.values(), strict=True):
-        assert ray.get(shard.saved_files.remote(begun.key)) == []
+        with pytest.raises(FileNotFoundError, match="has deleted it"):
+            ray.get(shard.saved_files.remote(begun.key))
+    assert folders_apart() == before
+
+
+def test_a_shard_that_dies_before_it_is_fetched_is_left_out(
+    make_shards: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = [Elsewhere(shard) for shard in make_shards(filled=True)]
+    process = ray.get(shards[1].process_id.remote())
+    fetch = ShardSave._fetch
+
+    def after_a_restart(job: ShardSave, index: int) -> None:
+        if index == 1:
+            os.kill(process, signal.SIGKILL)
+            while True:
+                try:
+                    if ray.get(shards[1].process_id.remote()) != process:
+                        break
+                except ray.exceptions.RayActorError:
+                    time.sleep(0.05)
+        fetch(job, index)
+
+    monkeypatch.setattr(ShardSave, "_fetch", after_a_restart)
+    assert save(shards, tmp_path / "replay").missing == {1: "died"}
+    assert not (tmp_path / "replay" / "shard_1").exists()
+    assert missing_shards(tmp_path / "replay") == [1]
 
 
 def test_a_shard_that_dies_meanwhile_is_left_out(make_shards: Any, tmp_path: Path) -> None:
@@ -115,6 +166,7 @@ def test_a_shard_that_does_not_answer_is_left_out_and_does_not_write_later(
 ) -> None:
     shards = make_shards(filled=True)
     process = ray.get(shards[0].process_id.remote())
+    before = folders_apart()
     os.kill(process, signal.SIGSTOP)
     try:
         job = save(shards, tmp_path / "replay", patience=1.0)
@@ -126,5 +178,6 @@ def test_a_shard_that_does_not_answer_is_left_out_and_does_not_write_later(
         shard_save.MISSING_FILE,
         "shard_1",
     ]
+    assert folders_apart() == before, "nor elsewhere"
     # The next one has it again.
     assert save(shards, tmp_path / "next").missing == {}

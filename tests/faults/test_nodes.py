@@ -35,7 +35,7 @@ APEX = {
     "learners": {"num_learners": 0, "num_gpus_per_learner": 0},
 }
 #: Seconds that one iteration may take while something is away; it takes 0.3 otherwise.
-STALL_SECONDS = 20.0
+STALL_SECONDS = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -147,11 +147,15 @@ def test_a_runner_out_of_reach_holds_no_checkpoint_up(algo: Any, tmp_path: Path)
     os.kill(process, signal.SIGSTOP)
     try:
         began = time.monotonic()
-        algo.begin_checkpoint(tmp_path).wait()
+        job = algo.begin_checkpoint(tmp_path)
+        job.wait()
         assert time.monotonic() - began < STALL_SECONDS
-        assert goes_on(algo, algo.train()["rlx"]) < STALL_SECONDS
+        row = algo.train()["rlx"]
+        assert any("without the episodes of 1 of 2 runners" in event for event in row["events"])
+        assert goes_on(algo, row) < STALL_SECONDS
     finally:
         os.kill(process, signal.SIGCONT)
+    assert job.info["restarted_episodes"] is True
     state = pickle.loads((tmp_path / "rlx" / "state.pkl").read_bytes())
     assert set(state["runners"]) == {2}
     row = algo.train()["rlx"]
@@ -160,7 +164,7 @@ def test_a_runner_out_of_reach_holds_no_checkpoint_up(algo: Any, tmp_path: Path)
 
 def test_a_node_that_is_killed_costs_what_it_held(algo: Any, cluster: Cluster) -> None:
     row = algo.train()["rlx"]
-    held = ray.get(algo.shards.shards[1].stats.remote())["env_steps"]
+    held, lost_before = ray.get(algo.shards.shards[1].stats.remote())["env_steps"], row["lost_env_steps"]
     cluster.remove_node(cluster.workers.pop(), allow_graceful=False)
     row, events, longest = train(algo, lambda row: row["alive_nodes"] == 2)
     (event,) = [event for event in events if "gone" in event]
@@ -170,7 +174,8 @@ def test_a_node_that_is_killed_costs_what_it_held(algo: Any, cluster: Cluster) -
     # There is memory for the shard elsewhere, but no core for the runner: they are the driver's and shards'.
     row, more, longer = train(algo, lambda row: row["restarted_shards"] == 1 and row["healthy_shards"] == 2)
     assert any("replay shard 1 was started again on " in event for event in [*events, *more])
-    assert abs(row["lost_env_steps"] - held) < 1000
+    # Statistics are up to a second old; blocks on their way to it may be lost as well.
+    assert 0 < 0.7 * held <= row["lost_env_steps"] - lost_before <= 1.3 * held
     longest = max(longest, longer, goes_on(algo, row))
     assert longest < STALL_SECONDS
     print(f"longest iteration with a node killed: {longest:.1f} s")
