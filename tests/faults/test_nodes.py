@@ -36,6 +36,9 @@ APEX = {
 }
 #: Seconds that one iteration may take while something is away; it takes 0.3 otherwise.
 STALL_SECONDS = 10.0
+#: Seconds that a checkpoint may take then: 5 for episodes and 5 for each of two requests of a runner that
+#: waits for its shard, and what the others need.
+CHECKPOINT_SECONDS = 18.0
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +130,7 @@ def test_a_shard_out_of_reach_holds_nobody_up(algo: Any, tmp_path: Path) -> None
         began = time.monotonic()
         job = algo.begin_checkpoint(tmp_path)
         job.wait()
-        assert time.monotonic() - began < STALL_SECONDS
+        assert time.monotonic() - began < CHECKPOINT_SECONDS
         assert job.info["missing_shards"] == [1]
     finally:
         os.kill(status.process, signal.SIGCONT)
@@ -149,7 +152,7 @@ def test_a_runner_out_of_reach_holds_no_checkpoint_up(algo: Any, tmp_path: Path)
         began = time.monotonic()
         job = algo.begin_checkpoint(tmp_path)
         job.wait()
-        assert time.monotonic() - began < STALL_SECONDS
+        assert time.monotonic() - began < CHECKPOINT_SECONDS
         row = algo.train()["rlx"]
         assert any("without the episodes of 1 of 2 runners" in event for event in row["events"])
         assert goes_on(algo, row) < STALL_SECONDS
@@ -166,7 +169,9 @@ def test_a_node_that_is_killed_costs_what_it_held(algo: Any, cluster: Cluster) -
     row = algo.train()["rlx"]
     held, lost_before = ray.get(algo.shards.shards[1].stats.remote())["env_steps"], row["lost_env_steps"]
     cluster.remove_node(cluster.workers.pop(), allow_graceful=False)
-    row, events, longest = train(algo, lambda row: row["alive_nodes"] == 2)
+    # The event may come one row after the number.
+    row, events, longest = train(algo, lambda row: any("gone" in event for event in row["events"]))
+    assert row["alive_nodes"] == 2
     (event,) = [event for event in events if "gone" in event]
     assert event.startswith("node w2 (")
     assert "is gone, and with it runner 2 and replay shard 1 with " in event
