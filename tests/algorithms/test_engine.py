@@ -238,31 +238,6 @@ def test_remote_runner_gets_newer_weights() -> None:
     algo.stop()
 
 
-def test_waiting_for_a_runner_costs_the_driver_next_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """RLlib's own answered requests, which nobody fetches, must not wake it up again and again."""
-    import ray
-
-    slow = {
-        "env": "rlx/FixedLatency-v0",
-        "environment": {"env_config": {"latency_seconds": 0.2}},
-        "env_runners": {"num_env_runners": 1, "rollout_length_env_steps": 8},
-        "reporting": {"interval_seconds": 1.0},
-    }
-    algo = small_config(slow).build_algo()
-    train_until(algo, lambda row: row["env_steps"] > 0)
-    waits, wait = [], ray.wait
-
-    def counted(*args: Any, **kwargs: Any) -> Any:
-        waits.append(1)
-        return wait(*args, **kwargs)
-
-    monkeypatch.setattr(ray, "wait", counted)
-    algo.train()
-    monkeypatch.undo()
-    algo.stop()
-    assert len(waits) < 300  # 50 looks a second, two calls each; without the wait there were thousands
-
-
 def test_evaluation_does_not_disturb_training(tmp_path: Path) -> None:
     """Two equal runs, one evaluated and its policy kept in between, learn the same."""
     from tests.engines import DETERMINISTIC, RAINBOW, assert_same, state_of
