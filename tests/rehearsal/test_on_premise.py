@@ -246,7 +246,7 @@ def test_runs_come_here_and_the_cluster_goes(lab: Lab, tmp_path: Path) -> None:
     for name in ADDRESSES:
         assert lab.ray_processes(name) == []
         files = lab.hosts.run(
-            name, "bash", "-c", "ls -d /tmp/rlx-* ~/ray_bootstrap* ~/.rlx/token-* 2>/dev/null; true"
+            name, "bash", "-c", "ls -d /tmp/rlx-lab ~/ray_bootstrap* ~/.rlx/token-* 2>/dev/null; true"
         )
         assert files == ""
     assert other in lab.hosts.run("h1", "pgrep", "-x", "sleep").split()
