@@ -5,6 +5,12 @@ from __future__ import annotations
 from rlx.errors import ProcessGoneError
 
 
+def last_line(error: BaseException) -> str:
+    """Return the last line of an error: of a remote one, the exception itself."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
 def gone_error(
     name: str, restarts_allowed: bool, max_restarts: int, error: BaseException | None = None
 ) -> ProcessGoneError:
@@ -15,9 +21,8 @@ def gone_error(
         restarts_allowed, max_restarts: the settings.
         error: what Ray said, if that is known.
     """
-    if getattr(error, "actor_init_failed", False):
-        last = [line.strip() for line in str(error).splitlines() if line.strip()][-1:]
-        reason = f"could not be started again: {' '.join(last)}"
+    if error is not None and getattr(error, "actor_init_failed", False):
+        reason = f"could not be started again: {last_line(error)}"
     elif not restarts_allowed:
         reason = "restarts are switched off"
     else:

@@ -13,6 +13,7 @@ import ray
 from ray.rllib.algorithms import algorithm as rllib_algorithm
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
+from rlx.algorithms.gone import last_line
 from rlx.algorithms.nodes import ClusterPlan, free_resources
 from rlx.errors import NeverStartedError
 
@@ -33,12 +34,6 @@ class Whereabouts(NamedTuple):
 def whereabouts(_: Any = None) -> Whereabouts:
     """Return where the calling actor is; to be sent to it."""
     return Whereabouts(os.getpid(), ray.get_runtime_context().get_node_id())
-
-
-def last_line(error: BaseException) -> str:
-    """Return the last line of an error: of a remote one, the exception itself."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
 
 
 class PlacedRunnerGroup(EnvRunnerGroup):

@@ -10,9 +10,8 @@ from typing import Any
 
 import ray
 
-from rlx.algorithms.gone import gone_error, overdue_error
+from rlx.algorithms.gone import gone_error, last_line, overdue_error
 from rlx.algorithms.nodes import ClusterPlan, NodeWatch, free_resources
-from rlx.algorithms.runner_group import last_line
 from rlx.algorithms.shard_save import ShardSave, load_shards
 from rlx.errors import NeverStartedError
 from rlx.experiment.memory import format_bytes

@@ -113,7 +113,7 @@ def _start(cluster: ClusterFile, source: Path | None, machines: Any, wait: float
     from rlx.cluster.prepare import prepare as make
     from rlx.cluster.remnants import end_remnants
     from rlx.cluster.spec import AwsCluster
-    from rlx.cluster.up import NotAllInError, start
+    from rlx.cluster.up import STILL_RUNS, NotAllInError, start
 
     began, spec = time.monotonic(), cluster.spec
     end_remnants(spec, machines, say=output.say)
@@ -127,7 +127,7 @@ def _start(cluster: ClusterFile, source: Path | None, machines: Any, wait: float
         cluster_output.not_all_in(error.rows)
         raise
     except KeyboardInterrupt:
-        output.say("what was started still runs: rlx cluster status shows it, rlx cluster down ends it")
+        output.say(STILL_RUNS)
         raise
     cluster_output.up(spec, rows, time.monotonic() - began, as_json=json)
 

@@ -6,7 +6,6 @@ logs on the head: they are read from there.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -29,6 +28,8 @@ from rlx.cluster.spec import AnyCluster
 from rlx.cluster.ssh import Node
 
 Say = Callable[[str], None]
+
+STILL_RUNS = "what was started still runs: rlx cluster status shows it, rlx cluster down ends it"
 
 _POLL_SECONDS = 3.0
 _TROUBLE_SECONDS = 15.0
@@ -144,7 +145,6 @@ def start(
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = folder / "launcher.yaml"
     file.write_text(as_yaml(launcher, "the cluster file"), "utf-8")
-    (folder / "up.json").write_text(json.dumps({"started_at": time.time(), "wanted": dict(machines.wanted)}))
     _run_launcher(spec, file, machines, show, until)
     token = names.token_file(place_of(spec), spec.name, home)
     return _wait_for_all(spec, machines, token, show, until)
@@ -230,7 +230,7 @@ def _wait_for_all(
     spec: AnyCluster, machines: Hosts | Instances, token: Path, show: Show, until: float
 ) -> list[Row]:
     head = machines.head()
-    rows, trouble, asked_at, last = [], "", 0.0, ""
+    trouble, asked_at = "", 0.0
     while True:
         try:
             with head_api(head, token) as api:
@@ -250,9 +250,8 @@ def _wait_for_all(
             raise
         except ClusterError as error:
             # The tunnel broke, or the dashboard is still starting.
-            last = str(error)
             if time.monotonic() > until:
-                raise ClusterError(f"the head does not answer: {last}", head.address, _still_runs()) from None
+                raise ClusterError(f"the head does not answer: {error}", head.address, STILL_RUNS) from None
             time.sleep(_POLL_SECONDS)
 
 
@@ -264,12 +263,8 @@ def _not_all_in(
     gone = [f"{one.id} ({one.group}) ended: {one.why}" for one in machines.all() if not one.alive and one.why]
     told = "; ".join([*reasons, *gone[-3:]])
     return NotAllInError(
-        f"not all nodes came: {lacking} missing. {told}", f"cluster {spec.name}", _still_runs(), rows
+        f"not all nodes came: {lacking} missing. {told}", f"cluster {spec.name}", STILL_RUNS, rows
     )
-
-
-def _still_runs() -> str:
-    return "what was started still runs: rlx cluster status shows it, rlx cluster down ends it"
 
 
 def what_hinders(spec: AnyCluster, head: Node, rows: Sequence[Row]) -> str:
